@@ -1,0 +1,1 @@
+//! Message-authentication primitives, one at a time and in batches.

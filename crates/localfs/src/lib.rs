@@ -1,0 +1,1 @@
+//! The host file system as a Backend.

@@ -1,0 +1,1 @@
+//! DCE/RPC and the interfaces served over named pipes.

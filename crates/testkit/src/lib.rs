@@ -1,0 +1,1 @@
+//! Test support: engines joined in memory, virtual time, captures.

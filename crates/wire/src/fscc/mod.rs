@@ -1,0 +1,5 @@
+//! [MS-FSCC] vocabulary shared by both protocol families.
+
+mod flags;
+
+pub use flags::*;

@@ -1,0 +1,166 @@
+//! NTSTATUS values, [MS-ERREF] 2.3.1.
+
+/// An NTSTATUS code as it stands on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NtStatus(pub u32);
+
+macro_rules! statuses {
+    ($($(#[$m:meta])* $name:ident = $value:literal;)*) => {
+        #[allow(missing_docs)]
+        impl NtStatus {
+            $($(#[$m])* pub const $name: NtStatus = NtStatus($value);)*
+
+            /// The name without `STATUS_`, when this table has it.
+            pub fn name(self) -> Option<&'static str> {
+                match self.0 {
+                    $($value => Some(stringify!($name)),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+statuses! {
+    SUCCESS = 0x0000_0000;
+    PENDING = 0x0000_0103;
+    NOTIFY_CLEANUP = 0x0000_010B;
+    NOTIFY_ENUM_DIR = 0x0000_010C;
+    BUFFER_OVERFLOW = 0x8000_0005;
+    NO_MORE_FILES = 0x8000_0006;
+    STOPPED_ON_SYMLINK = 0x8000_002D;
+    NO_MORE_EAS = 0x8000_0012;
+    INVALID_EA_NAME = 0x8000_0013;
+    EA_LIST_INCONSISTENT = 0x8000_0014;
+    UNSUCCESSFUL = 0xC000_0001;
+    NOT_IMPLEMENTED = 0xC000_0002;
+    INVALID_INFO_CLASS = 0xC000_0003;
+    INFO_LENGTH_MISMATCH = 0xC000_0004;
+    INVALID_HANDLE = 0xC000_0008;
+    INVALID_PARAMETER = 0xC000_000D;
+    NO_SUCH_DEVICE = 0xC000_000E;
+    NO_SUCH_FILE = 0xC000_000F;
+    INVALID_DEVICE_REQUEST = 0xC000_0010;
+    END_OF_FILE = 0xC000_0011;
+    MORE_PROCESSING_REQUIRED = 0xC000_0016;
+    NO_MEMORY = 0xC000_0017;
+    ACCESS_DENIED = 0xC000_0022;
+    BUFFER_TOO_SMALL = 0xC000_0023;
+    OBJECT_TYPE_MISMATCH = 0xC000_0024;
+    OBJECT_NAME_INVALID = 0xC000_0033;
+    OBJECT_NAME_NOT_FOUND = 0xC000_0034;
+    OBJECT_NAME_COLLISION = 0xC000_0035;
+    OBJECT_PATH_INVALID = 0xC000_0039;
+    OBJECT_PATH_NOT_FOUND = 0xC000_003A;
+    OBJECT_PATH_SYNTAX_BAD = 0xC000_003B;
+    SHARING_VIOLATION = 0xC000_0043;
+    EA_TOO_LARGE = 0xC000_0050;
+    NONEXISTENT_EA_ENTRY = 0xC000_0051;
+    NO_EAS_ON_FILE = 0xC000_0052;
+    FILE_LOCK_CONFLICT = 0xC000_0054;
+    LOCK_NOT_GRANTED = 0xC000_0055;
+    DELETE_PENDING = 0xC000_0056;
+    PRIVILEGE_NOT_HELD = 0xC000_0061;
+    NO_SUCH_USER = 0xC000_0064;
+    WRONG_PASSWORD = 0xC000_006A;
+    LOGON_FAILURE = 0xC000_006D;
+    ACCOUNT_RESTRICTION = 0xC000_006E;
+    PASSWORD_EXPIRED = 0xC000_0071;
+    ACCOUNT_DISABLED = 0xC000_0072;
+    NONE_MAPPED = 0xC000_0073;
+    INVALID_OWNER = 0xC000_005A;
+    INVALID_SECURITY_DESCR = 0xC000_0079;
+    RANGE_NOT_LOCKED = 0xC000_007E;
+    DISK_FULL = 0xC000_007F;
+    INSUFFICIENT_RESOURCES = 0xC000_009A;
+    MEDIA_WRITE_PROTECTED = 0xC000_00A2;
+    INSTANCE_NOT_AVAILABLE = 0xC000_00AB;
+    PIPE_NOT_AVAILABLE = 0xC000_00AC;
+    PIPE_BUSY = 0xC000_00AE;
+    PIPE_DISCONNECTED = 0xC000_00B0;
+    PIPE_CLOSING = 0xC000_00B1;
+    INVALID_READ_MODE = 0xC000_00B4;
+    IO_TIMEOUT = 0xC000_00B5;
+    FILE_IS_A_DIRECTORY = 0xC000_00BA;
+    NOT_SUPPORTED = 0xC000_00BB;
+    DUPLICATE_NAME = 0xC000_00BD;
+    INVALID_NETWORK_RESPONSE = 0xC000_00C3;
+    NETWORK_NAME_DELETED = 0xC000_00C9;
+    NETWORK_ACCESS_DENIED = 0xC000_00CA;
+    BAD_DEVICE_TYPE = 0xC000_00CB;
+    BAD_NETWORK_NAME = 0xC000_00CC;
+    TOO_MANY_SESSIONS = 0xC000_00CE;
+    REQUEST_NOT_ACCEPTED = 0xC000_00D0;
+    NOT_SAME_DEVICE = 0xC000_00D4;
+    FILE_RENAMED = 0xC000_00D5;
+    INVALID_OPLOCK_PROTOCOL = 0xC000_00E3;
+    INTERNAL_ERROR = 0xC000_00E5;
+    OPLOCK_NOT_GRANTED = 0xC000_00E2;
+    DIRECTORY_NOT_EMPTY = 0xC000_0101;
+    NOT_A_DIRECTORY = 0xC000_0103;
+    NAME_TOO_LONG = 0xC000_0106;
+    CANCELLED = 0xC000_0120;
+    CANNOT_DELETE = 0xC000_0121;
+    FILE_DELETED = 0xC000_0123;
+    FILE_CLOSED = 0xC000_0128;
+    INVALID_LEVEL = 0xC000_0148;
+    PIPE_BROKEN = 0xC000_014B;
+    PIPE_EMPTY = 0xC000_00D9;
+    LOGON_TYPE_NOT_GRANTED = 0xC000_015B;
+    INVALID_DEVICE_STATE = 0xC000_0184;
+    USER_SESSION_DELETED = 0xC000_0203;
+    CONNECTION_DISCONNECTED = 0xC000_020C;
+    NOT_FOUND = 0xC000_0225;
+    ACCOUNT_LOCKED_OUT = 0xC000_0234;
+    PATH_NOT_COVERED = 0xC000_0257;
+    NOT_A_REPARSE_POINT = 0xC000_0275;
+    IO_REPARSE_TAG_INVALID = 0xC000_0276;
+    IO_REPARSE_DATA_INVALID = 0xC000_0278;
+    FS_DRIVER_REQUIRED = 0xC000_019C;
+    NETWORK_SESSION_EXPIRED = 0xC000_035C;
+    REQUEST_OUT_OF_SEQUENCE = 0xC000_042A;
+    FILE_NOT_AVAILABLE = 0xC000_0467;
+    SMB_BAD_CLUSTER_DIALECT = 0xC05D_0001;
+    SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP = 0xC05D_0000;
+    INVALID_SIGNATURE = 0xC000_A000;
+    HASH_NOT_SUPPORTED = 0xC000_A100;
+    HASH_NOT_PRESENT = 0xC000_A101;
+    /// SMB1: bad command for this server, [MS-CIFS] 2.2.2.4.
+    SMB_BAD_COMMAND = 0x0016_0002;
+    /// SMB1: unknown TID, [MS-CIFS] 2.2.2.4.
+    SMB_BAD_TID = 0x0005_0002;
+    /// SMB1: unknown UID, [MS-CIFS] 2.2.2.4.
+    SMB_BAD_UID = 0x005B_0002;
+    /// SMB1: malformed message, [MS-CIFS] 2.2.2.4.
+    INVALID_SMB = 0x0001_0002;
+    /// SMB1: unknown FID, [MS-CIFS] 2.2.2.4.
+    SMB_BAD_FID = 0x0006_0001;
+    OS2_INVALID_ACCESS = 0x000C_0001;
+    OS2_NO_MORE_SIDS = 0x0071_0001;
+    OS2_INVALID_LEVEL = 0x007C_0001;
+    OS2_NEGATIVE_SEEK = 0x0083_0001;
+    OS2_CANCEL_VIOLATION = 0x00AD_0001;
+    OS2_ATOMIC_LOCKS_NOT_SUPPORTED = 0x00AE_0001;
+}
+
+impl NtStatus {
+    /// Severity "error": the two top bits are set.
+    pub fn is_error(self) -> bool {
+        self.0 >> 30 == 3
+    }
+}
+
+impl core::fmt::Debug for NtStatus {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "STATUS_{name}"),
+            None => write!(f, "STATUS_{:#010X}", self.0),
+        }
+    }
+}
+
+impl core::fmt::Display for NtStatus {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Debug::fmt(self, f)
+    }
+}
