@@ -8,6 +8,7 @@
 pub mod cursor;
 pub mod dtyp;
 pub mod fscc;
+pub mod nbss;
 pub mod status;
 
 pub use cursor::{DecodeError, Reader, Writer};
