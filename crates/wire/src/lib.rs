@@ -9,6 +9,7 @@ pub mod cursor;
 pub mod dtyp;
 pub mod fscc;
 pub mod nbss;
+pub mod smb2;
 pub mod status;
 
 pub use cursor::{DecodeError, Reader, Writer};

@@ -1,7 +1,7 @@
 //! NTSTATUS values, [MS-ERREF] 2.3.1.
 
 /// An NTSTATUS code as it stands on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct NtStatus(pub u32);
 
 macro_rules! statuses {
