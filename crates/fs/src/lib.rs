@@ -14,13 +14,16 @@
 pub mod backend;
 pub mod call;
 pub mod error;
+pub mod limits;
 pub mod path;
 pub mod service;
 pub mod types;
+pub mod wildcard;
 
 pub use backend::Backend;
 pub use call::{CallContext, Event, EventSink, FsCall, FsReply, Host, OpenOwner, Outcome, Ticket};
 pub use error::FsError;
 pub use path::SmbPath;
-pub use service::{FileService, Open, Share, ShareOptions};
+pub use limits::FsLimits;
+pub use service::{DefaultSecurity, FileService, Open, Share, ShareOptions, Statistics};
 pub use types::*;

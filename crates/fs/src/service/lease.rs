@@ -1,0 +1,4 @@
+//! Leases.
+/// A lease on a file.
+#[derive(Debug)]
+pub(super) struct Lease {}
