@@ -1,9 +1,29 @@
 //! SPNEGO and NTLM as step machines, and the users they are checked against.
+//!
+//! A token from the peer goes in, a token for the peer or an [`Identity`] with
+//! its session key comes out. No socket, no clock, no randomness: the challenge
+//! and the time are arguments. The message codecs ([`spnego`], [`ntlm`]) serve
+//! both ends of an exchange.
 #![forbid(unsafe_code)]
 
-/// Authentication rules and the names a server gives itself.
-#[derive(Debug, Clone, Default)]
-pub struct AuthConfig {}
+pub mod acceptor;
+pub mod classic;
+pub mod config;
+pub mod der;
+pub mod failure;
+pub mod identity;
+pub mod key;
+pub mod ntlm;
+pub mod sid;
+pub mod spnego;
+pub mod users;
 
-/// Where users are looked up.
-pub trait UserDirectory: Send + Sync {}
+pub use acceptor::{AcceptContext, Acceptor, Mechanism, Step, negotiate_hint};
+pub use classic::{ClassicAccepted, ClassicLogon, classic_logon};
+pub use config::{AuthConfig, GuestRule, NtlmRules, ServerNames};
+pub use failure::{AuthFailure, FailureReason};
+pub use identity::{Identity, IdentityKind};
+pub use key::SessionKey;
+pub use ntlm::verify::NtlmVersion;
+pub use sid::{MachineSid, Sid};
+pub use users::{NtHash, User, UserDirectory, UserFile};

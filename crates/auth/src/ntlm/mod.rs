@@ -1,0 +1,3 @@
+//! NTLM, [MS-NLMP].
+
+pub mod verify;
