@@ -1,6 +1,32 @@
 //! The four signing settings, their layers, and the verdict for a peer.
+//!
+//! Pure: no bytes, no keys, no clock, no I/O. [`Layers::effective`] says which
+//! value of which layer is in force; [`verdict`] says what that means for one
+//! peer at one of the protocol's three moments; [`live_change`] says what a
+//! change means for a session that exists already.
 #![forbid(unsafe_code)]
 
-/// The four settings in force.
-#[derive(Debug, Clone, Default)]
-pub struct Effective {}
+mod facts;
+mod layers;
+mod live;
+mod posture;
+mod profile;
+mod reason;
+mod settings;
+mod smb1;
+mod smb2;
+mod verdict;
+
+pub use facts::{
+    CommandClass, Facts, Family, Identity, MessageFacts, MessageState, Moment, PeerFlags,
+    SessionFacts, SessionMoment, Side, SignedSoFar,
+};
+pub use layers::{Effective, Layer, Layers, Shadowed, Source, Standing};
+pub use live::{LiveChange, live_change};
+pub use posture::Posture;
+pub use profile::{Profile, Role};
+pub use reason::Reason;
+pub use settings::{ParseError, Setting, Settings, Value};
+pub use verdict::{
+    Protection, RefuseStatus, ReplyKind, Verdict, reply_is_signed, request_is_signed, verdict,
+};
