@@ -33,8 +33,12 @@ pub enum Identity {
     Anonymous,
 }
 
-/// What the peer says about signing. A server fills it from each SESSION_SETUP
-/// request (SMB1: Flags2; SMB2: SecurityMode), a client from the NEGOTIATE response.
+/// What the peer says about signing.
+///
+/// A server fills it, SMB1: from the Flags2 of each SESSION_SETUP request until
+/// signing is active; SMB2: `required` from the SecurityMode of the SESSION_SETUP
+/// request ([MS-SMB2] 3.3.5.5.3) or that of the NEGOTIATE request
+/// (Connection.ShouldSign). A client fills it from the NEGOTIATE response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct PeerFlags {
     /// "I can sign": SMB1 Flags2 0x0004 or SecurityMode 0x04. Means nothing in SMB2.

@@ -47,6 +47,11 @@ fn server_session(family: Family, own: bool, logon: &SessionMoment) -> Verdict {
     let (required, reason) = needed(own, logon.peer);
     // A re-authentication keeps the session's key and what was agreed with it.
     if let Some(was_required) = logon.established {
+        let reason = if was_required && !required {
+            Reason::PeerRequires
+        } else {
+            reason
+        };
         return Verdict::accept(true, required || was_required, reason);
     }
     if logon.identity != Identity::User {
@@ -67,9 +72,11 @@ fn server_session(family: Family, own: bool, logon: &SessionMoment) -> Verdict {
 }
 
 fn client_session(family: Family, own: bool, logon: &SessionMoment) -> Verdict {
-    let (mut required, reason) = needed(own, logon.peer);
+    let (mut required, mut reason) = needed(own, logon.peer);
     if let Some(was_required) = logon.established {
-        required |= was_required;
+        if was_required && !required {
+            (required, reason) = (true, Reason::PeerRequires);
+        }
     } else if logon.identity != Identity::User {
         return if required {
             Verdict::Disconnect {
@@ -150,6 +157,9 @@ fn server_message(message: &MessageFacts<'_>) -> Verdict {
             sign: false,
             reason: Reason::BindUnsigned,
         },
+        MessageState::Unsigned if session.required => {
+            denied(session.key, Reason::UnsignedOnRequired)
+        }
         MessageState::Unsigned
             if class == TreeConnect
                 && session.family == Family::Smb311
@@ -158,9 +168,6 @@ fn server_message(message: &MessageFacts<'_>) -> Verdict {
             Verdict::Disconnect {
                 reason: Reason::TreeConnectUnsigned,
             }
-        }
-        MessageState::Unsigned if session.required => {
-            denied(session.key, Reason::UnsignedOnRequired)
         }
         MessageState::Unsigned => {
             let reason = if !session.key && class == SessionSetup {
