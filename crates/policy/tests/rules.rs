@@ -254,14 +254,17 @@ fn unsigned_on_required_is_access_denied_and_tree_connect_of_3_1_1_disconnects()
             state,
         )
     };
-    for required in [false, true] {
-        assert_eq!(
-            tree(Family::Smb311, required, MessageState::Unsigned),
-            Verdict::Disconnect {
-                reason: Reason::TreeConnectUnsigned
-            },
-        );
-    }
+    assert_eq!(
+        tree(Family::Smb311, false, MessageState::Unsigned),
+        Verdict::Disconnect {
+            reason: Reason::TreeConnectUnsigned
+        },
+    );
+    // Where signing is required, that check comes first ([MS-SMB2] 3.3.5.2.4).
+    assert_eq!(
+        tree(Family::Smb311, true, MessageState::Unsigned).reason(),
+        Reason::UnsignedOnRequired,
+    );
     assert!(matches!(
         tree(Family::Smb2, false, MessageState::Unsigned),
         Verdict::Accept(_)
