@@ -186,9 +186,10 @@ unsafe impl Sync for Gcm {}
 
 impl Gcm {
     fn new(key: &[u8]) -> Result<Self, AeadError> {
-        // SAFETY: both return pointers to statics.
         let aead = match key.len() {
+            // SAFETY: no arguments; the result points to a static.
             16 => unsafe { EVP_aead_aes_128_gcm() },
+            // SAFETY: as above.
             32 => unsafe { EVP_aead_aes_256_gcm() },
             _ => return Err(AeadError::KeyLength),
         };

@@ -311,7 +311,7 @@ pub fn cmac(key: &[u8; 16], message: &Message<'_>) -> Tag {
     let aes = Aes128::new(key);
     let whole = double(aes.block([0; 16]));
     let mut data: Vec<u8> = bytes(message).collect();
-    let last_key = if data.is_empty() || data.len() % 16 != 0 {
+    let last_key = if data.is_empty() || !data.len().is_multiple_of(16) {
         data.push(0x80);
         data.resize(data.len().next_multiple_of(16), 0);
         double(whole)
@@ -335,7 +335,7 @@ fn multiply(x: u128, y: u128) -> u128 {
         if x >> (127 - i) & 1 == 1 {
             z ^= v;
         }
-        v = (v >> 1) ^ (0xe1 << 120) * (v & 1);
+        v = (v >> 1) ^ ((0xe1 << 120) * (v & 1));
     }
     z
 }
