@@ -1,1 +1,4 @@
-//! Test support: engines joined in memory, virtual time, captures.
+//! Test support: captures, fuzzing oracles, engines joined in memory.
+#![forbid(unsafe_code)]
+
+pub mod pcapng;
