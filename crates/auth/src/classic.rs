@@ -4,7 +4,8 @@ use crate::config::AuthConfig;
 use crate::failure::{AuthFailure, FailureReason};
 use crate::identity::Identity;
 use crate::key::SessionKey;
-use crate::ntlm::verify::NtlmVersion;
+use crate::logon::{Decision, decide, is_anonymous, is_nothing};
+use crate::ntlm::verify::{Allowed, NtlmVersion, Responses, V1_LENGTH};
 use crate::users::UserDirectory;
 
 /// What a classic SESSION_SETUP_ANDX carries.
@@ -29,7 +30,8 @@ pub struct ClassicAccepted {
     pub identity: Identity,
     /// SigningSessionKey; `None` for guests and anonymous.
     pub session_key: Option<SessionKey>,
-    /// SigningChallengeResponse: the response appended to the key of the MAC.
+    /// SigningChallengeResponse: the response appended to the key of the MAC,
+    /// [MS-CIFS] 3.1.5.1. Empty without a key.
     pub challenge_response: Vec<u8>,
     /// Which response proved the password; `None` for guests and anonymous.
     pub version: Option<NtlmVersion>,
@@ -44,6 +46,52 @@ pub fn classic_logon(
     users: &dyn UserDirectory,
     logon: &ClassicLogon<'_>,
 ) -> Result<ClassicAccepted, AuthFailure> {
-    let _ = (config, users, logon);
-    Err(AuthFailure::nameless(FailureReason::UnknownUser))
+    check(config, users, logon).map_err(|reason| AuthFailure {
+        reason,
+        user: logon.user.to_owned(),
+        domain: logon.domain.to_owned(),
+        workstation: String::new(),
+    })
+}
+
+fn check(
+    config: &AuthConfig,
+    users: &dyn UserDirectory,
+    logon: &ClassicLogon<'_>,
+) -> Result<ClassicAccepted, FailureReason> {
+    let nothing_as_empty = |r| if is_nothing(r) { &[] } else { r };
+    let responses = Responses {
+        user: logon.user,
+        domain: logon.domain,
+        server_challenge: logon.challenge,
+        lm: nothing_as_empty(logon.lm_response),
+        nt: nothing_as_empty(logon.nt_response),
+        ess: false,
+    };
+    let lengths_of_responses = matches!(responses.lm.len(), 0 | V1_LENGTH)
+        && (responses.nt.is_empty() || responses.nt.len() >= V1_LENGTH);
+    if !is_anonymous(&responses) && !lengths_of_responses {
+        return Err(FailureReason::PlainText);
+    }
+    let rules = &config.rules;
+    let allowed =
+        Allowed { v2: rules.classic_ntlmv2, lm_v2: rules.lm_v2, v1: rules.ntlmv1_smb1 };
+    let (identity, key, version) = match decide(config, users, &responses, allowed, "")? {
+        Decision::User(identity, proof) => {
+            let key = SessionKey::new(proof.base_key.as_slice());
+            (identity, Some(key), Some(proof.version))
+        }
+        Decision::Guest(identity) | Decision::Anonymous(identity) => (identity, None, None),
+    };
+    let challenge_response = match version {
+        None => &[],
+        Some(NtlmVersion::LmV2) => responses.lm,
+        Some(_) => responses.nt,
+    };
+    Ok(ClassicAccepted {
+        identity: *identity,
+        session_key: key,
+        challenge_response: challenge_response.to_vec(),
+        version,
+    })
 }

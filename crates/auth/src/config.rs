@@ -56,6 +56,9 @@ pub struct NtlmRules {
     pub ntlmv1_smb2: bool,
     /// NTLMv2 in a SESSION_SETUP without extended security (SMB1). Default on.
     pub classic_ntlmv2: bool,
+    /// An LMv2 response alone, without an NTLMv2 one (DOS and Windows 9x with the
+    /// directory services client). Default off.
+    pub lm_v2: bool,
     /// Anonymous logons succeed (what they may use is decided elsewhere). Default off.
     pub anonymous: bool,
     /// Who becomes a guest. Default nobody.
@@ -68,6 +71,7 @@ impl Default for NtlmRules {
             ntlmv1_smb1: false,
             ntlmv1_smb2: false,
             classic_ntlmv2: true,
+            lm_v2: false,
             anonymous: false,
             guest: GuestRule::Never,
         }

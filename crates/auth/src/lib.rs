@@ -13,6 +13,7 @@ pub mod der;
 pub mod failure;
 pub mod identity;
 pub mod key;
+mod logon;
 pub mod ntlm;
 pub mod sid;
 pub mod spnego;

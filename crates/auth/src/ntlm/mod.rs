@@ -1,3 +1,14 @@
-//! NTLM, [MS-NLMP].
+//! NTLM, [MS-NLMP]: messages, responses, keys and message integrity. For both
+//! ends of an exchange; [`acceptor`] is the server's.
 
+pub mod acceptor;
+pub mod av;
+pub mod flags;
+pub mod hash;
+pub mod message;
+pub mod seal;
 pub mod verify;
+
+pub use acceptor::NtlmAcceptor;
+pub use flags::NegotiateFlags;
+pub use message::{Authenticate, Challenge, Negotiate, Version};
