@@ -1,0 +1,192 @@
+//! The client's side of NTLM: NEGOTIATE out, CHALLENGE in, AUTHENTICATE out,
+//! [MS-NLMP] 3.1.5.1. NTLMv2 only.
+
+use zeroize::Zeroizing;
+
+use super::av::{self, AvList};
+use super::flags::NegotiateFlags;
+use super::hash::{hmac_md5, ntowf_v2, rc4_16};
+use super::message::{Authenticate, Challenge, MessageError, Negotiate, Version, set_mic};
+use super::seal::{Sender, Signature, first_signature, message_integrity_code};
+use crate::key::SessionKey;
+use crate::users::NtHash;
+
+/// Who logs on.
+#[derive(Clone)]
+pub struct NtlmCredentials {
+    /// Account name; empty for an anonymous logon.
+    pub user: String,
+    /// Domain to name; may be empty.
+    pub domain: String,
+    /// NT hash of the password.
+    pub nt_hash: NtHash,
+    /// Name of this machine.
+    pub workstation: String,
+}
+
+/// What the client picks at random, [MS-NLMP] 3.1.5.1.2.
+pub struct ClientRandom {
+    /// ClientChallenge.
+    pub challenge: [u8; 8],
+    /// ExportedSessionKey, sent encrypted with KEY_EXCH.
+    pub session_key: Zeroizing<[u8; 16]>,
+}
+
+/// The client's exchange.
+pub struct NtlmInitiator {
+    credentials: NtlmCredentials,
+    negotiate: Vec<u8>,
+    flags: NegotiateFlags,
+    target: Option<String>,
+}
+
+/// A finished exchange.
+pub struct NtlmInitiated {
+    /// The AUTHENTICATE message.
+    pub token: Vec<u8>,
+    /// The session key; `None` for an anonymous logon.
+    pub session_key: Option<SessionKey>,
+    flags: NegotiateFlags,
+    exported: Zeroizing<[u8; 16]>,
+}
+
+impl NtlmInitiator {
+    /// The flags a current Windows client offers: integrity, confidentiality,
+    /// key exchange, 128 bits, extended session security.
+    pub fn default_flags() -> NegotiateFlags {
+        NegotiateFlags::UNICODE
+            | NegotiateFlags::REQUEST_TARGET
+            | NegotiateFlags::SIGN
+            | NegotiateFlags::SEAL
+            | NegotiateFlags::NTLM
+            | NegotiateFlags::ALWAYS_SIGN
+            | NegotiateFlags::EXTENDED_SESSION_SECURITY
+            | NegotiateFlags::TARGET_INFO
+            | NegotiateFlags::VERSION
+            | NegotiateFlags::KEY_128
+            | NegotiateFlags::KEY_EXCHANGE
+            | NegotiateFlags::KEY_56
+    }
+
+    /// Begins an exchange; `target` is the service's name (`cifs/host`), sent
+    /// as MsvAvTargetName.
+    pub fn new(
+        credentials: NtlmCredentials,
+        flags: NegotiateFlags,
+        target: Option<String>,
+    ) -> Self {
+        let version = flags.contains(NegotiateFlags::VERSION).then_some(VERSION);
+        let message = Negotiate { flags, version, ..Negotiate::default() };
+        Self { credentials, negotiate: message.encode(), flags, target }
+    }
+
+    /// The NEGOTIATE message.
+    pub fn negotiate(&self) -> &[u8] {
+        &self.negotiate
+    }
+
+    /// Answers the CHALLENGE.
+    ///
+    /// # Errors
+    /// The message is malformed.
+    pub fn authenticate(
+        self,
+        challenge_message: &[u8],
+        random: &ClientRandom,
+    ) -> Result<NtlmInitiated, MessageError> {
+        let challenge = Challenge::decode(challenge_message)?;
+        let flags = self.flags & challenge.flags;
+        let who = &self.credentials;
+        if who.user.is_empty() {
+            let message = Authenticate {
+                lm_response: vec![0],
+                workstation: who.workstation.clone(),
+                flags: Some(flags | NegotiateFlags::ANONYMOUS),
+                version: flags.contains(NegotiateFlags::VERSION).then_some(VERSION),
+                ..Authenticate::default()
+            };
+            return Ok(NtlmInitiated {
+                token: message.encode(),
+                session_key: None,
+                flags,
+                exported: Zeroizing::new([0; 16]),
+            });
+        }
+
+        // The blob: the server's pairs, and ours behind them.
+        let timestamp = av::find(&challenge.target_info, av::TIMESTAMP);
+        let mut list = AvList::default();
+        for (id, value) in av::pairs(&challenge.target_info) {
+            list.push(id, value);
+        }
+        if timestamp.is_some() {
+            list.push(av::FLAGS, &av::FLAG_MIC.to_le_bytes());
+        }
+        if let Some(target) = &self.target {
+            list.push_text(av::TARGET_NAME, target);
+        }
+        let mut blob = vec![1, 1, 0, 0, 0, 0, 0, 0];
+        blob.extend_from_slice(timestamp.unwrap_or(&[0; 8]));
+        blob.extend_from_slice(&random.challenge);
+        blob.extend_from_slice(&[0; 4]);
+        blob.extend(list.finish());
+        blob.extend_from_slice(&[0; 4]);
+
+        let ntowf = ntowf_v2(who.nt_hash.as_bytes(), &who.user, &who.domain);
+        let proof = hmac_md5(ntowf.as_slice(), &[&challenge.server_challenge, &blob]);
+        let base = hmac_md5(ntowf.as_slice(), &[proof.as_slice()]);
+        let nt_response = [proof.as_slice(), &blob].concat();
+        let lm_response = if timestamp.is_some() {
+            vec![0; 24]
+        } else {
+            let lm =
+                hmac_md5(ntowf.as_slice(), &[&challenge.server_challenge, &random.challenge]);
+            [lm.as_slice(), &random.challenge].concat()
+        };
+        let exchange = flags.contains(NegotiateFlags::KEY_EXCHANGE)
+            && flags.intersects(NegotiateFlags::SIGN | NegotiateFlags::SEAL);
+        let (exported, encrypted) = if exchange {
+            let wrapped = rc4_16(&base, &random.session_key);
+            (random.session_key.clone(), wrapped.to_vec())
+        } else {
+            (base, Vec::new())
+        };
+        let message = Authenticate {
+            lm_response,
+            nt_response,
+            domain: who.domain.clone(),
+            user: who.user.clone(),
+            workstation: who.workstation.clone(),
+            encrypted_session_key: encrypted,
+            flags: Some(flags),
+            version: timestamp
+                .is_some()
+                .then_some(VERSION)
+                .or_else(|| flags.contains(NegotiateFlags::VERSION).then_some(VERSION)),
+            mic: timestamp.is_some().then_some([0; 16]),
+        };
+        let mut token = message.encode();
+        if timestamp.is_some() {
+            let mic =
+                message_integrity_code(&exported, &self.negotiate, challenge_message, &token);
+            set_mic(&mut token, mic);
+        }
+        let session_key = Some(SessionKey::new(exported.as_slice()));
+        Ok(NtlmInitiated { token, session_key, flags, exported })
+    }
+}
+
+impl NtlmInitiated {
+    /// SPNEGO's mechListMIC over the client's mechTypes, for the given sender.
+    pub fn mech_list_mic(&self, sender: Sender, mech_types_der: &[u8]) -> Signature {
+        first_signature(&self.exported, self.flags, sender, mech_types_der)
+    }
+
+    /// Flags in force.
+    pub fn flags(&self) -> NegotiateFlags {
+        self.flags
+    }
+}
+
+/// Version sent: 10.0, revision 15.
+const VERSION: Version = Version([10, 0, 0x61, 0x4A, 0, 0, 0, 15]);
