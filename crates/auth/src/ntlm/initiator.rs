@@ -190,3 +190,36 @@ impl NtlmInitiated {
 
 /// Version sent: 10.0, revision 15.
 const VERSION: Version = Version([10, 0, 0x61, 0x4A, 0, 0, 0, 15]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ntlm::verify::promises_mic;
+
+    #[test]
+    fn a_timestamp_brings_a_mic_and_silences_lmv2() {
+        let who = NtlmCredentials {
+            user: "alice".into(),
+            domain: "D".into(),
+            nt_hash: NtHash::from_password("Passw0rd!"),
+            workstation: "W".into(),
+        };
+        let client = NtlmInitiator::new(who, NtlmInitiator::default_flags(), None);
+        let mut info = AvList::default();
+        info.push(av::TIMESTAMP, &[7; 8]);
+        let challenge = Challenge {
+            target_name: "S".into(),
+            flags: NtlmInitiator::default_flags(),
+            server_challenge: [1; 8],
+            target_info: info.finish(),
+            version: Some(VERSION),
+        };
+        let random = ClientRandom { challenge: [2; 8], session_key: Zeroizing::new([3; 16]) };
+        let done = client.authenticate(&challenge.encode(), &random).unwrap();
+        let message = Authenticate::decode(&done.token, done.flags()).unwrap();
+        assert!(promises_mic(&message.nt_response));
+        assert_ne!(message.mic, Some([0; 16]));
+        assert_eq!(message.lm_response, [0; 24]);
+        assert_eq!(done.session_key.unwrap().as_bytes(), [3; 16]);
+    }
+}
