@@ -9,9 +9,4 @@ pub mod cursor;
 pub mod dtyp;
 pub mod fscc;
 pub mod nbss;
-pub mod smb2;
-pub mod status;
-
-pub use cursor::{DecodeError, Reader, Writer};
-pub use dtyp::{FileTime, Guid};
-pub use status::NtStatus;
+pub mod smb1;

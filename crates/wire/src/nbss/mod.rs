@@ -109,11 +109,7 @@ impl FrameHeader {
     ///
     /// # Errors
     /// [`FrameError`]: the connection cannot go on.
-    pub fn decode(
-        bytes: [u8; HEADER],
-        framing: Framing,
-        limit: usize,
-    ) -> Result<Self, FrameError> {
+    pub fn decode(bytes: [u8; HEADER], framing: Framing, limit: usize) -> Result<Self, FrameError> {
         let [kind, flags, high, low] = bytes;
         let kind = PacketType::from_u8(kind).ok_or(FrameError::UnknownType(kind))?;
         let short = usize::from(u16::from_be_bytes([high, low]));
@@ -146,7 +142,11 @@ impl FrameHeader {
 
     /// The header of an SMB message of `length` bytes, `None` when too long.
     pub fn message(length: usize, framing: Framing) -> Option<[u8; HEADER]> {
-        Self { kind: PacketType::Message, length }.encode(framing)
+        Self {
+            kind: PacketType::Message,
+            length,
+        }
+        .encode(framing)
     }
 }
 
@@ -163,10 +163,16 @@ mod tests {
     fn lengths_of_17_and_24_bits() {
         let h = |b, f| FrameHeader::decode(b, f, MAX_TCP).map(|h| h.length);
         assert_eq!(h([0, 1, 0, 2], Framing::NetBios), Ok(0x1_0002));
-        assert_eq!(h([0, 2, 0, 2], Framing::NetBios), Err(FrameError::ReservedFlags(2)));
+        assert_eq!(
+            h([0, 2, 0, 2], Framing::NetBios),
+            Err(FrameError::ReservedFlags(2))
+        );
         assert_eq!(h([0, 2, 0, 2], Framing::Tcp), Ok(0x2_0002));
         assert_eq!(h([0x85, 0, 0, 0], Framing::Tcp), Ok(0));
-        assert_eq!(h([0x86, 0, 0, 0], Framing::Tcp), Err(FrameError::UnknownType(0x86)));
+        assert_eq!(
+            h([0x86, 0, 0, 0], Framing::Tcp),
+            Err(FrameError::UnknownType(0x86))
+        );
     }
 
     #[test]
@@ -174,7 +180,10 @@ mod tests {
         assert!(FrameHeader::decode([0, 0, 0, 9], Framing::Tcp, 9).is_ok());
         assert_eq!(
             FrameHeader::decode([0, 0, 0, 10], Framing::Tcp, 9),
-            Err(FrameError::TooLong { length: 10, limit: 9 })
+            Err(FrameError::TooLong {
+                length: 10,
+                limit: 9
+            })
         );
     }
 
@@ -187,7 +196,10 @@ mod tests {
                 assert_eq!((back.kind, back.length), (PacketType::Message, length));
             }
         }
-        assert_eq!(FrameHeader::message(MAX_NETBIOS + 1, Framing::NetBios), None);
+        assert_eq!(
+            FrameHeader::message(MAX_NETBIOS + 1, Framing::NetBios),
+            None
+        );
         assert_eq!(FrameHeader::message(MAX_TCP + 1, Framing::Tcp), None);
     }
 }

@@ -27,7 +27,10 @@ impl NetBiosName {
     pub fn new(name: &str, suffix: u8) -> Self {
         let mut out = [b' '; NAME_BYTES];
         for (place, c) in out.iter_mut().zip(name.chars().take(NAME_BYTES - 1)) {
-            *place = u8::try_from(c.to_ascii_uppercase()).ok().filter(u8::is_ascii).unwrap_or(b'_');
+            *place = u8::try_from(c.to_ascii_uppercase())
+                .ok()
+                .filter(u8::is_ascii)
+                .unwrap_or(b'_');
         }
         if let Some(last) = out.last_mut() {
             *last = suffix;
@@ -42,7 +45,12 @@ impl NetBiosName {
 
     /// The name as text, without its padding.
     pub fn name(&self) -> String {
-        let text: String = self.0.iter().take(NAME_BYTES - 1).map(|b| char::from(*b)).collect();
+        let text: String = self
+            .0
+            .iter()
+            .take(NAME_BYTES - 1)
+            .map(|b| char::from(*b))
+            .collect();
         text.trim_end_matches([' ', '\0']).to_owned()
     }
 
@@ -110,7 +118,10 @@ mod tests {
         let name = NetBiosName::new("*smbserver", 0x20);
         assert_eq!(&name.0, b"*SMBSERVER      ");
         assert_eq!(name.name(), "*SMBSERVER");
-        assert_eq!(NetBiosName::new("abcdefghijklmnopqrst", 0).name(), "ABCDEFGHIJKLMNO");
+        assert_eq!(
+            NetBiosName::new("abcdefghijklmnopqrst", 0).name(),
+            "ABCDEFGHIJKLMNO"
+        );
         assert_eq!(NetBiosName::new("ü", 3).0[0], b'_');
     }
 

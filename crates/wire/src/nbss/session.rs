@@ -28,7 +28,11 @@ impl SessionRequest {
         self.called.encode(&mut out);
         self.calling.encode(&mut out);
         let length = out.len() - HEADER;
-        let header = FrameHeader { kind: PacketType::Request, length }.encode(Framing::NetBios);
+        let header = FrameHeader {
+            kind: PacketType::Request,
+            length,
+        }
+        .encode(Framing::NetBios);
         if let (Some(place), Some(header)) = (out.get_mut(..HEADER), header) {
             place.copy_from_slice(&header);
         }
@@ -70,7 +74,18 @@ impl NegativeResponse {
     pub fn retarget(address: [u8; 4], port: u16) -> [u8; HEADER + 6] {
         let [a, b, c, d] = address;
         let [high, low] = port.to_be_bytes();
-        [PacketType::RetargetResponse as u8, 0, 0, 6, a, b, c, d, high, low]
+        [
+            PacketType::RetargetResponse as u8,
+            0,
+            0,
+            6,
+            a,
+            b,
+            c,
+            d,
+            high,
+            low,
+        ]
     }
 }
 
