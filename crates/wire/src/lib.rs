@@ -10,3 +10,9 @@ pub mod dtyp;
 pub mod fscc;
 pub mod nbss;
 pub mod smb1;
+pub mod smb2;
+pub mod status;
+
+pub use cursor::{DecodeError, Reader, Writer};
+pub use dtyp::{FileTime, Guid};
+pub use status::NtStatus;
