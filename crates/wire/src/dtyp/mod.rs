@@ -1,5 +1,15 @@
 //! [MS-DTYP] data types.
 
+mod acl;
+mod generic;
+mod security_descriptor;
+mod sid;
+
+pub use acl::*;
+pub use generic::*;
+pub use security_descriptor::*;
+pub use sid::Sid;
+
 /// [MS-DTYP] 2.3.3 FILETIME: 100 ns intervals since 1 January 1601 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileTime(pub u64);

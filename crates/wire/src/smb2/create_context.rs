@@ -111,7 +111,7 @@ impl<'a> ContextList<'a> {
         let next = size(Reader::new(all).u32("Next")?);
         let mut own = all;
         if next != 0 {
-            if next % 8 != 0 {
+            if !next.is_multiple_of(8) {
                 return Err(invalid("Next", "is not a multiple of 8"));
             }
             own = Reader::new(all).at(0, next, "Next")?;

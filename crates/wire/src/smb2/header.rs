@@ -316,7 +316,7 @@ impl<'a> Compound<'a> {
         let mut end = self.frame.len();
         if header.next_command != 0 {
             let next = usize::try_from(header.next_command).unwrap_or(usize::MAX);
-            if next % 8 != 0 {
+            if !next.is_multiple_of(8) {
                 let reason = "is not a multiple of 8";
                 return Err(DecodeError::Invalid { field: "NextCommand", reason });
             }

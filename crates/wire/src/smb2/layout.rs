@@ -38,7 +38,7 @@ pub(super) fn size(v: u32) -> usize {
 
 /// UTF-16 comes in pairs of bytes.
 pub(super) fn even<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a [u8]> {
-    if bytes.len() % 2 == 0 {
+    if bytes.len().is_multiple_of(2) {
         Ok(bytes)
     } else {
         Err(DecodeError::Invalid { field, reason: "odd length of UTF-16" })

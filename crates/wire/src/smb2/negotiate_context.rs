@@ -183,7 +183,7 @@ pub(super) fn decode_contexts<'a>(
         return Err(invalid("too many contexts"));
     }
     let mut at = size(offset);
-    if at < super::HEADER_LEN + fixed || at % 8 != 0 {
+    if at < super::HEADER_LEN + fixed || !at.is_multiple_of(8) {
         return Err(invalid("is inside the fixed part or not a multiple of 8"));
     }
     let mut r = *r;
