@@ -97,7 +97,10 @@ impl Acceptor {
         users: Arc<dyn UserDirectory>,
         context: AcceptContext,
     ) -> Self {
-        Self { ntlm: NtlmAcceptor::new(config, users, context), state: State::Start }
+        Self {
+            ntlm: NtlmAcceptor::new(config, users, context),
+            state: State::Start,
+        }
     }
 
     /// Takes a token of the client.
@@ -106,7 +109,10 @@ impl Acceptor {
             Ok(step) => step,
             Err(failure) => {
                 self.state = State::Over;
-                Step::Failed { token: None, failure }
+                Step::Failed {
+                    token: None,
+                    failure,
+                }
             }
         }
     }
@@ -115,7 +121,9 @@ impl Acceptor {
         match core::mem::replace(&mut self.state, State::Over) {
             State::Start if token.is_empty() => {
                 self.state = State::Start;
-                Ok(Step::Continue { token: neg_token_init2(&[OID_NTLMSSP]) })
+                Ok(Step::Continue {
+                    token: neg_token_init2(&[OID_NTLMSSP]),
+                })
             }
             State::Start if is_ntlmssp(token) => self.raw(token),
             State::Raw => self.raw(token),
@@ -132,9 +140,10 @@ impl Acceptor {
                 NegotiationToken::Init(_) => {
                     Err(nameless(FailureReason::OutOfOrder("NegTokenInit")))
                 }
-                NegotiationToken::Resp(NegTokenResp { state: Some(NegState::Reject), .. }) => {
-                    Err(nameless(FailureReason::NoMechanism))
-                }
+                NegotiationToken::Resp(NegTokenResp {
+                    state: Some(NegState::Reject),
+                    ..
+                }) => Err(nameless(FailureReason::NoMechanism)),
                 NegotiationToken::Resp(resp) => match resp.response_token {
                     Some(inner) => self.wrapped(negotiated, inner, resp.mech_list_mic),
                     None => Err(nameless(FailureReason::Malformed("responseToken"))),
@@ -170,7 +179,11 @@ impl Acceptor {
             },
             None => None,
         };
-        let state = if changed { NegState::RequestMic } else { NegState::AcceptIncomplete };
+        let state = if changed {
+            NegState::RequestMic
+        } else {
+            NegState::AcceptIncomplete
+        };
         let response = NegTokenResp {
             state: Some(state),
             supported_mech: Some(OID_NTLMSSP),
@@ -178,8 +191,13 @@ impl Acceptor {
             mech_list_mic: None,
         };
         let mech_types_der = init.mech_types_der.to_vec();
-        self.state = State::Wrapped(Negotiated { mech_types_der, changed });
-        Ok(Step::Continue { token: response.encode() })
+        self.state = State::Wrapped(Negotiated {
+            mech_types_der,
+            changed,
+        });
+        Ok(Step::Continue {
+            token: response.encode(),
+        })
     }
 
     fn wrapped(
@@ -196,7 +214,9 @@ impl Acceptor {
                     ..NegTokenResp::default()
                 };
                 self.state = State::Wrapped(negotiated);
-                Ok(Step::Continue { token: response.encode() })
+                Ok(Step::Continue {
+                    token: response.encode(),
+                })
             }
             NtlmStep::Accepted(accepted) => {
                 let mic = match mech_list_mic(&negotiated, &accepted, mic) {
@@ -238,7 +258,12 @@ fn mech_list_mic(
             if !verify_first_signature(key, accepted.flags, Sender::Client, list, mic) {
                 return Err(FailureReason::BadMechListMic);
             }
-            Ok(Some(first_signature(key, accepted.flags, Sender::Server, list)))
+            Ok(Some(first_signature(
+                key,
+                accepted.flags,
+                Sender::Server,
+                list,
+            )))
         }
         (None, _) if negotiated.changed && accepted.mic => Err(FailureReason::NoMechListMic),
         _ => Ok(None),

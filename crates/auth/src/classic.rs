@@ -74,8 +74,11 @@ fn check(
         return Err(FailureReason::PlainText);
     }
     let rules = &config.rules;
-    let allowed =
-        Allowed { v2: rules.classic_ntlmv2, lm_v2: rules.lm_v2, v1: rules.ntlmv1_smb1 };
+    let allowed = Allowed {
+        v2: rules.classic_ntlmv2,
+        lm_v2: rules.lm_v2,
+        v1: rules.ntlmv1_smb1,
+    };
     let (identity, key, version) = match decide(config, users, &responses, allowed, "")? {
         Decision::User(identity, proof) => {
             let key = SessionKey::new(proof.base_key.as_slice());

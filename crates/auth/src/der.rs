@@ -76,13 +76,20 @@ impl<'a> DerReader<'a> {
             }
             let bytes = body.get(..n).ok_or(DerError::Short)?;
             let length = bytes.iter().fold(0u64, |l, b| (l << 8) | u64::from(*b));
-            (usize::try_from(length).map_err(|_| DerError::Length)?, 2 + n)
+            (
+                usize::try_from(length).map_err(|_| DerError::Length)?,
+                2 + n,
+            )
         };
         let end = header.checked_add(length).ok_or(DerError::Short)?;
         let whole = self.rest.get(..end).ok_or(DerError::Short)?;
         let contents = whole.get(header..).ok_or(DerError::Short)?;
         self.rest = self.rest.get(end..).unwrap_or_default();
-        Ok(Element { tag, contents, whole })
+        Ok(Element {
+            tag,
+            contents,
+            whole,
+        })
     }
 
     /// The next element, which must have this tag.
@@ -91,7 +98,11 @@ impl<'a> DerReader<'a> {
     /// When it has another, or as [`DerReader::any`].
     pub fn expect(&mut self, tag: u8) -> Result<Element<'a>, DerError> {
         let element = self.any()?;
-        if element.tag == tag { Ok(element) } else { Err(DerError::Tag) }
+        if element.tag == tag {
+            Ok(element)
+        } else {
+            Err(DerError::Tag)
+        }
     }
 }
 
@@ -132,7 +143,10 @@ mod tests {
             let mut r = DerReader::new(&e);
             assert_eq!(r.expect(OCTET_STRING).unwrap().contents.len(), n);
             assert!(r.is_empty());
-            assert_eq!(DerReader::new(&e[..e.len() - 1]).any(), Err(DerError::Short));
+            assert_eq!(
+                DerReader::new(&e[..e.len() - 1]).any(),
+                Err(DerError::Short)
+            );
         }
         assert_eq!(element(4, &[0; 128])[..3], [4, 0x81, 128]);
         assert_eq!(element(4, &[0; 256])[..4], [4, 0x82, 1, 0]);
@@ -142,9 +156,18 @@ mod tests {
 
     #[test]
     fn wrong_forms_are_refused() {
-        assert_eq!(DerReader::new(&[4, 0x80, 0, 0]).any(), Err(DerError::Length));
-        assert_eq!(DerReader::new(&[4, 0x85, 0, 0, 0, 0, 0]).any(), Err(DerError::Length));
-        assert_eq!(DerReader::new(&[4, 0x84, 255, 255, 255, 255]).any(), Err(DerError::Short));
+        assert_eq!(
+            DerReader::new(&[4, 0x80, 0, 0]).any(),
+            Err(DerError::Length)
+        );
+        assert_eq!(
+            DerReader::new(&[4, 0x85, 0, 0, 0, 0, 0]).any(),
+            Err(DerError::Length)
+        );
+        assert_eq!(
+            DerReader::new(&[4, 0x84, 255, 255, 255, 255]).any(),
+            Err(DerError::Short)
+        );
         assert_eq!(DerReader::new(&[4]).any(), Err(DerError::Short));
         assert_eq!(contents(&[5, 0], 4), Err(DerError::Tag));
     }

@@ -18,7 +18,12 @@ pub struct AuthFailure {
 impl AuthFailure {
     /// A failure before any name was seen.
     pub fn nameless(reason: FailureReason) -> Self {
-        Self { reason, user: String::new(), domain: String::new(), workstation: String::new() }
+        Self {
+            reason,
+            user: String::new(),
+            domain: String::new(),
+            workstation: String::new(),
+        }
     }
 
     /// What the client is told.
@@ -28,7 +33,10 @@ impl AuthFailure {
 
     /// Whether this counts as a try at a password, for delays and lock-outs.
     pub fn is_bad_password(&self) -> bool {
-        matches!(self.reason, FailureReason::UnknownUser | FailureReason::BadPassword)
+        matches!(
+            self.reason,
+            FailureReason::UnknownUser | FailureReason::BadPassword
+        )
     }
 }
 

@@ -45,7 +45,9 @@ pub(crate) fn decide(
     let rules = &config.rules;
     if is_anonymous(responses) {
         return if rules.anonymous {
-            Ok(Decision::Anonymous(Box::new(Identity::anonymous(workstation))))
+            Ok(Decision::Anonymous(Box::new(Identity::anonymous(
+                workstation,
+            ))))
         } else {
             Err(FailureReason::AnonymousRefused)
         };

@@ -25,7 +25,10 @@ impl Sid {
     /// A SID of revision 1; sub-authorities beyond 15 are left out.
     pub fn new(authority: u64, sub: &[u32]) -> Self {
         let sub = sub.iter().copied().take(MAX_SUB_AUTHORITIES).collect();
-        Self { authority: authority & 0xFFFF_FFFF_FFFF, sub }
+        Self {
+            authority: authority & 0xFFFF_FFFF_FFFF,
+            sub,
+        }
     }
 
     /// S-1-1-0.
@@ -92,12 +95,18 @@ impl Sid {
             return None;
         }
         let authority = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-        Some(Self { authority, sub: words.iter().map(|w| u32::from_le_bytes(*w)).collect() })
+        Some(Self {
+            authority,
+            sub: words.iter().map(|w| u32::from_le_bytes(*w)).collect(),
+        })
     }
 
     /// From the text form `S-1-...`.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.strip_prefix("S-1-").or_else(|| text.strip_prefix("s-1-"))?.split('-');
+        let mut parts = text
+            .strip_prefix("S-1-")
+            .or_else(|| text.strip_prefix("s-1-"))?
+            .split('-');
         let authority: u64 = parts.next()?.parse().ok()?;
         let sub: Vec<u32> = parts.map(|p| p.parse().ok()).collect::<Option<_>>()?;
         let fits = sub.len() <= MAX_SUB_AUTHORITIES && authority < 1 << 48;
@@ -181,7 +190,15 @@ mod tests {
 
     #[test]
     fn wrong_text_is_refused() {
-        for text in ["", "S-1", "S-1-", "S-2-5", "S-1-5-x", "S-1-281474976710656", "S-1-5--1"] {
+        for text in [
+            "",
+            "S-1",
+            "S-1-",
+            "S-2-5",
+            "S-1-5-x",
+            "S-1-281474976710656",
+            "S-1-5--1",
+        ] {
             assert_eq!(Sid::parse(text), None, "{text}");
         }
         let long = format!("S-1-5{}", "-1".repeat(16));

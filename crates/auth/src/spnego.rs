@@ -127,7 +127,8 @@ impl<'a> NegTokenInit<'a> {
                         token.mech_list_mic = Some(mic);
                     }
                 }
-                _ => {}
+                t if is_field(t) => {}
+                _ => return Err(DerError::Tag),
             }
         }
         Ok(token)
@@ -168,7 +169,8 @@ impl<'a> NegTokenResp<'a> {
                 t if t == context(3) => {
                     token.mech_list_mic = Some(der::contents(field.contents, der::OCTET_STRING)?);
                 }
-                _ => {}
+                t if is_field(t) => {}
+                _ => return Err(DerError::Tag),
             }
         }
         Ok(token)
@@ -178,7 +180,10 @@ impl<'a> NegTokenResp<'a> {
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = Vec::new();
         if let Some(state) = self.state {
-            fields.extend(element(context(0), &element(der::ENUMERATED, &[state as u8])));
+            fields.extend(element(
+                context(0),
+                &element(der::ENUMERATED, &[state as u8]),
+            ));
         }
         if let Some(mech) = self.supported_mech {
             fields.extend(element(context(1), &element(der::OID, mech)));
@@ -195,7 +200,10 @@ impl<'a> NegTokenResp<'a> {
 
 /// The mechTypes SEQUENCE of these mechanisms.
 pub fn mech_types_der(mechanisms: &[&[u8]]) -> Vec<u8> {
-    let list: Vec<u8> = mechanisms.iter().flat_map(|oid| element(der::OID, oid)).collect();
+    let list: Vec<u8> = mechanisms
+        .iter()
+        .flat_map(|oid| element(der::OID, oid))
+        .collect();
     element(der::SEQUENCE, &list)
 }
 
@@ -205,6 +213,12 @@ pub fn neg_token_init2(mechanisms: &[&[u8]]) -> Vec<u8> {
     let name = element(context(0), &element(der::GENERAL_STRING, HINT_NAME));
     fields.extend(element(context(3), &element(der::SEQUENCE, &name)));
     framed(&element(context(0), &element(der::SEQUENCE, &fields)))
+}
+
+/// Whether a tag can be that of a field this version does not know: both tokens
+/// may be extended.
+fn is_field(tag: u8) -> bool {
+    tag & 0xE0 == context(0)
 }
 
 fn octets(tag: u8, bytes: &[u8]) -> Vec<u8> {
@@ -231,7 +245,10 @@ mod tests {
         let NegotiationToken::Init(init) = NegotiationToken::decode(&decoded).unwrap() else {
             panic!("not an init token");
         };
-        assert_eq!(init.mech_types, [OID_MS_KERBEROS, OID_KERBEROS, OID_NTLMSSP]);
+        assert_eq!(
+            init.mech_types,
+            [OID_MS_KERBEROS, OID_KERBEROS, OID_NTLMSSP]
+        );
         assert_eq!(init.mech_list_mic, None);
     }
 

@@ -167,7 +167,9 @@ fn folded(name: &str) -> String {
 pub fn is_valid_name(name: &str) -> bool {
     !name.is_empty()
         && name.chars().count() <= MAX_NAME
-        && !name.chars().any(|c| c.is_control() || FORBIDDEN.contains(c))
+        && !name
+            .chars()
+            .any(|c| c.is_control() || FORBIDDEN.contains(c))
         && name.trim() == name
         && !name.ends_with('.')
         && !name.starts_with('#')
@@ -182,7 +184,10 @@ impl UserFile {
         let mut file = Self::default();
         let mut rids: Vec<u32> = Vec::new();
         for (index, line) in text.lines().enumerate() {
-            let problem = |problem| UserFileError::Line { line: index + 1, problem };
+            let problem = |problem| UserFileError::Line {
+                line: index + 1,
+                problem,
+            };
             let line = line.trim_end_matches('\r');
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
@@ -197,7 +202,9 @@ impl UserFile {
             if !is_valid_name(name) {
                 return Err(problem("no account can have this name"));
             }
-            let rid: u32 = next().parse().map_err(|_| problem("the rid is not a number"))?;
+            let rid: u32 = next()
+                .parse()
+                .map_err(|_| problem("the rid is not a number"))?;
             if rid < FIRST_RID {
                 return Err(problem("rids start at 1000"));
             }
@@ -206,10 +213,12 @@ impl UserFile {
             }
             rids.push(rid);
             let twice = if kind == "group" {
-                file.groups.insert(folded(name), (rid, name.to_owned())).is_some()
+                file.groups
+                    .insert(folded(name), (rid, name.to_owned()))
+                    .is_some()
             } else {
-                let nt_hash =
-                    NtHash::parse(next()).ok_or(problem("the hash is not 32 hexadecimal digits"))?;
+                let nt_hash = NtHash::parse(next())
+                    .ok_or(problem("the hash is not 32 hexadecimal digits"))?;
                 let mut disabled = false;
                 for flag in next().split(',').filter(|f| !f.is_empty()) {
                     match flag {
@@ -217,8 +226,11 @@ impl UserFile {
                         _ => return Err(problem("unknown flag")),
                     }
                 }
-                let groups: Vec<String> =
-                    next().split(',').filter(|g| !g.is_empty()).map(str::to_owned).collect();
+                let groups: Vec<String> = next()
+                    .split(',')
+                    .filter(|g| !g.is_empty())
+                    .map(str::to_owned)
+                    .collect();
                 if !groups.iter().all(|g| is_valid_name(g)) {
                     return Err(problem("no group can have this name"));
                 }
@@ -254,7 +266,11 @@ impl UserFile {
             let flags = if user.disabled { "disabled" } else { "" };
             out.push_str(&format!("user:{}:{}:", user.name, user.rid));
             out.push_str(&user.nt_hash.to_hex());
-            out.push_str(&format!(":{flags}:{}:{}\n", user.groups.join(","), user.full_name));
+            out.push_str(&format!(
+                ":{flags}:{}:{}\n",
+                user.groups.join(","),
+                user.full_name
+            ));
         }
         out
     }
@@ -282,7 +298,11 @@ impl UserFile {
         if self.users.contains_key(&folded(name)) {
             return Err(UserFileError::Exists(name.to_owned()));
         }
-        let used = self.users.values().map(|u| u.rid).chain(self.groups.values().map(|g| g.0));
+        let used = self
+            .users
+            .values()
+            .map(|u| u.rid)
+            .chain(self.groups.values().map(|g| g.0));
         let highest = used.max().unwrap_or(FIRST_RID);
         let rid = highest.checked_add(1).ok_or(UserFileError::NoRid)?;
         let user = User {
@@ -297,7 +317,9 @@ impl UserFile {
         };
         self.users.insert(folded(name), user);
         self.resolve_groups();
-        self.users.get(&folded(name)).ok_or_else(|| UserFileError::NoUser(name.to_owned()))
+        self.users
+            .get(&folded(name))
+            .ok_or_else(|| UserFileError::NoUser(name.to_owned()))
     }
 
     /// Removes an account.
@@ -305,7 +327,9 @@ impl UserFile {
     /// # Errors
     /// When there is none of this name.
     pub fn remove(&mut self, name: &str) -> Result<User, UserFileError> {
-        self.users.remove(&folded(name)).ok_or_else(|| UserFileError::NoUser(name.to_owned()))
+        self.users
+            .remove(&folded(name))
+            .ok_or_else(|| UserFileError::NoUser(name.to_owned()))
     }
 
     /// Sets an account's password hash.
@@ -336,9 +360,15 @@ impl UserFile {
 
     fn resolve_groups(&mut self) {
         for user in self.users.values_mut() {
-            user.administrator = user.groups.iter().any(|g| g.eq_ignore_ascii_case(ADMINISTRATORS));
-            user.group_rids =
-                user.groups.iter().filter_map(|g| Some(self.groups.get(&folded(g))?.0)).collect();
+            user.administrator = user
+                .groups
+                .iter()
+                .any(|g| g.eq_ignore_ascii_case(ADMINISTRATORS));
+            user.group_rids = user
+                .groups
+                .iter()
+                .filter_map(|g| Some(self.groups.get(&folded(g))?.0))
+                .collect();
         }
     }
 }
@@ -357,7 +387,10 @@ impl UserDirectory for UserFile {
     }
 
     fn find_group_rid(&self, rid: u32) -> Option<String> {
-        self.groups.values().find(|g| g.0 == rid).map(|g| g.1.clone())
+        self.groups
+            .values()
+            .find(|g| g.0 == rid)
+            .map(|g| g.1.clone())
     }
 }
 
@@ -386,16 +419,25 @@ mod tests {
     fn says_which_line_is_wrong() {
         let hash = "0123456789abcdef0123456789abcdef";
         for (line, problem) in [
-            ("users:a:1001", "the line starts with neither user: nor group:"),
+            (
+                "users:a:1001",
+                "the line starts with neither user: nor group:",
+            ),
             ("user:a/b:1001", "no account can have this name"),
             ("user:a:x", "the rid is not a number"),
             ("user:a:500", "rids start at 1000"),
             ("group:b:1100", "the rid is used twice"),
             ("group:Staff:1101", "the name is used twice"),
             ("user:a:1001:00", "the hash is not 32 hexadecimal digits"),
-            ("user:a:1001:+123456789abcdef0123456789abcdef", "the hash is not 32 hexadecimal digits"),
+            (
+                "user:a:1001:+123456789abcdef0123456789abcdef",
+                "the hash is not 32 hexadecimal digits",
+            ),
             (&format!("user:a:1001:{hash}:x"), "unknown flag"),
-            (&format!("user:a:1001:{hash}::x*"), "no group can have this name"),
+            (
+                &format!("user:a:1001:{hash}::x*"),
+                "no group can have this name",
+            ),
         ] {
             let got = UserFile::parse(&format!("group:staff:1100\n{line}\n"));
             assert_eq!(got, Err(UserFileError::Line { line: 2, problem }), "{line}");
@@ -406,17 +448,26 @@ mod tests {
     fn accounts_come_and_go() {
         let mut file = UserFile::parse(TEXT).unwrap();
         let hash = NtHash::from_password("x");
-        assert_eq!(file.add("carol", hash.clone(), &["staff"]).unwrap().rid, 1101);
+        assert_eq!(
+            file.add("carol", hash.clone(), &["staff"]).unwrap().rid,
+            1101
+        );
         assert_eq!(file.find("Carol").unwrap().group_rids, [1100]);
         assert_eq!(
             file.add("CAROL", hash.clone(), &[]),
             Err(UserFileError::Exists("CAROL".to_owned()))
         );
-        assert_eq!(file.add("a:b", hash.clone(), &[]), Err(UserFileError::Name("a:b".to_owned())));
+        assert_eq!(
+            file.add("a:b", hash.clone(), &[]),
+            Err(UserFileError::Name("a:b".to_owned()))
+        );
         file.set_hash("carol", NtHash::from_password("y")).unwrap();
         file.set_disabled("carol", true).unwrap();
         assert!(file.find("carol").unwrap().disabled);
-        assert_eq!(file.remove("carol").unwrap().nt_hash, NtHash::from_password("y"));
+        assert_eq!(
+            file.remove("carol").unwrap().nt_hash,
+            NtHash::from_password("y")
+        );
         assert!(file.set_hash("carol", hash).is_err());
     }
 

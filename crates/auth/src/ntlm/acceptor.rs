@@ -77,7 +77,12 @@ impl NtlmAcceptor {
         users: Arc<dyn UserDirectory>,
         context: AcceptContext,
     ) -> Self {
-        Self { config, users, context, sent: None }
+        Self {
+            config,
+            users,
+            context,
+            sent: None,
+        }
     }
 
     /// Takes a message of the client.
@@ -87,17 +92,25 @@ impl NtlmAcceptor {
     pub fn step(&mut self, token: &[u8]) -> Result<NtlmStep, AuthFailure> {
         let malformed =
             |e: message::MessageError| AuthFailure::nameless(FailureReason::Malformed(e.0));
-        match (message::message_type(token).map_err(malformed)?, self.sent.take()) {
+        match (
+            message::message_type(token).map_err(malformed)?,
+            self.sent.take(),
+        ) {
             (1, None) => {
                 let negotiate = Negotiate::decode(token).map_err(malformed)?;
                 let (challenge, flags) = self.challenge(&negotiate);
-                let sent =
-                    Sent { negotiate: token.to_vec(), challenge: challenge.clone(), flags };
+                let sent = Sent {
+                    negotiate: token.to_vec(),
+                    challenge: challenge.clone(),
+                    flags,
+                };
                 self.sent = Some(sent);
                 Ok(NtlmStep::Challenge(challenge))
             }
             (3, Some(sent)) => self.authenticate(&sent, token).map(NtlmStep::Accepted),
-            _ => Err(AuthFailure::nameless(FailureReason::OutOfOrder("NTLM message"))),
+            _ => Err(AuthFailure::nameless(FailureReason::OutOfOrder(
+                "NTLM message",
+            ))),
         }
     }
 
@@ -109,13 +122,13 @@ impl NtlmAcceptor {
         } else {
             (F::TARGET_TYPE_SERVER, &names.netbios_computer)
         };
-        let charset = if negotiate.flags.contains(F::UNICODE) { F::UNICODE } else { F::OEM };
-        let flags = (negotiate.flags & GRANTED)
-            | kind
-            | charset
-            | F::NTLM
-            | F::TARGET_INFO
-            | F::VERSION;
+        let charset = if negotiate.flags.contains(F::UNICODE) {
+            F::UNICODE
+        } else {
+            F::OEM
+        };
+        let flags =
+            (negotiate.flags & GRANTED) | kind | charset | F::NTLM | F::TARGET_INFO | F::VERSION;
         let message = Challenge {
             target_name: target.clone(),
             flags,
@@ -140,12 +153,13 @@ impl NtlmAcceptor {
     fn authenticate(&self, sent: &Sent, token: &[u8]) -> Result<NtlmAccepted, AuthFailure> {
         let message = Authenticate::decode(token, sent.flags)
             .map_err(|e| AuthFailure::nameless(FailureReason::Malformed(e.0)))?;
-        self.check(sent, token, &message).map_err(|reason| AuthFailure {
-            reason,
-            user: message.user.clone(),
-            domain: message.domain.clone(),
-            workstation: message.workstation.clone(),
-        })
+        self.check(sent, token, &message)
+            .map_err(|reason| AuthFailure {
+                reason,
+                user: message.user.clone(),
+                domain: message.domain.clone(),
+                workstation: message.workstation.clone(),
+            })
     }
 
     fn check(
@@ -170,10 +184,23 @@ impl NtlmAcceptor {
             nt: &message.nt_response,
             ess: flags.contains(NegotiateFlags::EXTENDED_SESSION_SECURITY),
         };
-        let v1 = if self.context.smb1 { rules.ntlmv1_smb1 } else { rules.ntlmv1_smb2 };
-        let allowed = Allowed { v2: true, lm_v2: rules.lm_v2, v1 };
-        let decision =
-            decide(&self.config, &*self.users, &responses, allowed, &message.workstation)?;
+        let v1 = if self.context.smb1 {
+            rules.ntlmv1_smb1
+        } else {
+            rules.ntlmv1_smb2
+        };
+        let allowed = Allowed {
+            v2: true,
+            lm_v2: rules.lm_v2,
+            v1,
+        };
+        let decision = decide(
+            &self.config,
+            &*self.users,
+            &responses,
+            allowed,
+            &message.workstation,
+        )?;
         match decision {
             Decision::User(identity, proof) => {
                 let exported = exported_key(&proof.key_exchange_key, flags, message)?;
@@ -239,5 +266,9 @@ fn check_mic(
         return Err(FailureReason::BadMic);
     }
     let expected = message_integrity_code(exported, &sent.negotiate, &sent.challenge, &without);
-    if equal(&expected, &mic) { Ok(()) } else { Err(FailureReason::BadMic) }
+    if equal(&expected, &mic) {
+        Ok(())
+    } else {
+        Err(FailureReason::BadMic)
+    }
 }

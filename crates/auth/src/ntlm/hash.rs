@@ -139,7 +139,10 @@ mod tests {
     fn examples_of_the_specification() {
         // [MS-NLMP] 4.2.2: user "User", password "Password", domain "Domain".
         let nt = NtHash::from_password("Password");
-        assert_eq!(hex::encode(nt.as_bytes()), "a4f49c406510bdcab6824ee7c30fd852");
+        assert_eq!(
+            hex::encode(nt.as_bytes()),
+            "a4f49c406510bdcab6824ee7c30fd852"
+        );
         assert_eq!(
             hex::encode(desl(nt.as_bytes(), CHALLENGE)),
             "67c43011f30298a2ad35ece64f16331c44bdbed927841f94"
@@ -148,7 +151,10 @@ mod tests {
             hex::encode(*ntowf_v2(nt.as_bytes(), "User", "Domain")),
             "0c868a403bfd7a93a3001ef22ef02e3f"
         );
-        assert_eq!(hex::encode(*md4(nt.as_bytes())), "d87262b0cde4b1cb7499becccdf10784");
+        assert_eq!(
+            hex::encode(*md4(nt.as_bytes())),
+            "d87262b0cde4b1cb7499becccdf10784"
+        );
     }
 
     #[test]
@@ -180,12 +186,17 @@ mod tests {
         // The same sixteen bytes as a stream of a 16-byte key.
         use rc4::KeyInit;
         let mut other = [0u8; 24];
-        Rc4::new_from_slice(&key).unwrap().apply_keystream(&mut other);
+        Rc4::new_from_slice(&key)
+            .unwrap()
+            .apply_keystream(&mut other);
         assert_eq!(whole, other);
     }
 
     #[test]
     fn only_one_to_one_upper_case() {
-        assert_eq!("aß\u{E9}ﬁ".chars().map(upper).collect::<String>(), "Aß\u{C9}ﬁ");
+        assert_eq!(
+            "aß\u{E9}ﬁ".chars().map(upper).collect::<String>(),
+            "Aß\u{C9}ﬁ"
+        );
     }
 }

@@ -86,7 +86,11 @@ impl Payload {
     fn new(message_type: u32, start: usize) -> Self {
         let mut header = SIGNATURE.to_vec();
         header.extend_from_slice(&message_type.to_le_bytes());
-        Self { header, data: Vec::new(), start }
+        Self {
+            header,
+            data: Vec::new(),
+            start,
+        }
     }
 
     /// Adds a field; what a length cannot say is left out.
@@ -135,13 +139,22 @@ impl Negotiate {
         let mut reader = header(bytes, 1)?;
         let flags = NegotiateFlags::from_bits_retain(reader.u32("NegotiateFlags")?);
         let text = |b: &[u8]| b.iter().map(|b| char::from(*b)).collect();
-        let domain = field(&mut reader, "DomainName").map(text).unwrap_or_default();
-        let workstation = field(&mut reader, "Workstation").map(text).unwrap_or_default();
+        let domain = field(&mut reader, "DomainName")
+            .map(text)
+            .unwrap_or_default();
+        let workstation = field(&mut reader, "Workstation")
+            .map(text)
+            .unwrap_or_default();
         let version = match flags.contains(NegotiateFlags::VERSION) {
             true => reader.array("Version").ok().map(Version),
             false => None,
         };
-        Ok(Self { flags, domain, workstation, version })
+        Ok(Self {
+            flags,
+            domain,
+            workstation,
+            version,
+        })
     }
 
     /// The message.
@@ -190,7 +203,13 @@ impl Challenge {
             false => None,
         };
         let target_name = text(target_name, flags);
-        Ok(Self { target_name, flags, server_challenge, target_info, version })
+        Ok(Self {
+            target_name,
+            flags,
+            server_challenge,
+            target_info,
+            version,
+        })
     }
 
     /// The message.
@@ -249,7 +268,9 @@ impl Authenticate {
         let mut flags = None;
         if start >= 64 && bytes.len() >= 64 {
             encrypted_session_key = field(&mut reader, "EncryptedRandomSessionKey")?.to_vec();
-            flags = Some(NegotiateFlags::from_bits_retain(reader.u32("NegotiateFlags")?));
+            flags = Some(NegotiateFlags::from_bits_retain(
+                reader.u32("NegotiateFlags")?,
+            ));
         }
         let set = flags.filter(|f| !f.is_empty()).unwrap_or(agreed);
         let version = match flags {
@@ -323,7 +344,11 @@ fn payload_start(bytes: &[u8]) -> usize {
             let length = field.u16("length").ok()?;
             field.skip(2, "room").ok()?;
             let offset = field.u32("offset").ok()?;
-            if length == 0 { None } else { usize::try_from(offset).ok() }
+            if length == 0 {
+                None
+            } else {
+                usize::try_from(offset).ok()
+            }
         })
         .min()
         .unwrap_or(bytes.len())
@@ -343,7 +368,9 @@ fn bytes(text: &str, flags: NegotiateFlags) -> Vec<u8> {
     if flags.contains(NegotiateFlags::UNICODE) {
         text.encode_utf16().flat_map(u16::to_le_bytes).collect()
     } else {
-        text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
+        text.chars()
+            .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+            .collect()
     }
 }
 
@@ -381,7 +408,10 @@ mod tests {
                 version: None,
                 mic: Some([4; 16]),
             };
-            assert_eq!(Authenticate::decode(&authenticate.encode(), flags), Ok(authenticate));
+            assert_eq!(
+                Authenticate::decode(&authenticate.encode(), flags),
+                Ok(authenticate)
+            );
         }
     }
 
@@ -396,7 +426,10 @@ mod tests {
         message.extend_from_slice(&[9; 24]);
         message.extend_from_slice(b"bob");
         let decoded = Authenticate::decode(&message, NegotiateFlags::OEM).unwrap();
-        assert_eq!((decoded.user.as_str(), decoded.flags, decoded.mic), ("bob", None, None));
+        assert_eq!(
+            (decoded.user.as_str(), decoded.flags, decoded.mic),
+            ("bob", None, None)
+        );
         assert_eq!(decoded.nt_response, [9; 24]);
     }
 
@@ -412,8 +445,14 @@ mod tests {
         let cut = &message[..message.len() - 1];
         let error = Authenticate::decode(cut, NegotiateFlags::UNICODE);
         assert_eq!(error, Err(MessageError("UserName")));
-        assert_eq!(Challenge::decode(&message), Err(MessageError("MessageType")));
-        assert_eq!(Negotiate::decode(b"NTLMSSP"), Err(MessageError("Signature")));
+        assert_eq!(
+            Challenge::decode(&message),
+            Err(MessageError("MessageType"))
+        );
+        assert_eq!(
+            Negotiate::decode(b"NTLMSSP"),
+            Err(MessageError("Signature"))
+        );
     }
 
     proptest! {

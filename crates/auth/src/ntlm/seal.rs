@@ -91,7 +91,11 @@ pub fn verify_first_signature(
     signature: &[u8],
 ) -> bool {
     let expected = first_signature(exported, flags, sender, data);
-    let pad = if flags.contains(NegotiateFlags::EXTENDED_SESSION_SECURITY) { 4 } else { 8 };
+    let pad = if flags.contains(NegotiateFlags::EXTENDED_SESSION_SECURITY) {
+        4
+    } else {
+        8
+    };
     signature.len() == expected.len()
         && signature.get(..4) == expected.get(..4)
         && match (signature.get(pad..), expected.get(pad..)) {
@@ -136,7 +140,11 @@ mod tests {
         // [MS-NLMP] 4.2.4.4: NTLMv2, RandomSessionKey 0x55..., flags 0xe28a8233.
         let exported = [0x55; 16];
         assert_eq!(
-            hex::encode(*seal_key(&exported, NegotiateFlags::KEY_128, Sender::Client)),
+            hex::encode(*seal_key(
+                &exported,
+                NegotiateFlags::KEY_128,
+                Sender::Client
+            )),
             "59f600973cc4960a25480a7c196e4c58"
         );
         assert_eq!(
@@ -155,7 +163,9 @@ mod tests {
                 let check = |s: &[u8]| verify_first_signature(&[9; 16], flags, sender, b"list", s);
                 assert!(check(&good));
                 assert!(!check(&good[..15]));
-                assert!(!verify_first_signature(&[9; 16], flags, sender, b"lisT", &good));
+                assert!(!verify_first_signature(
+                    &[9; 16], flags, sender, b"lisT", &good
+                ));
                 for at in (0..4).chain(8..16) {
                     let mut bad = good;
                     bad[at] ^= 0x80;

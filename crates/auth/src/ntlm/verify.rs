@@ -128,7 +128,10 @@ pub fn verify(
                 return Err(FailureReason::Ntlmv1Refused);
             }
             let base_key = md4(nt_hash.as_bytes());
-            let client = responses.lm.first_chunk::<8>().filter(|_| responses.lm.len() == V1_LENGTH);
+            let client = responses
+                .lm
+                .first_chunk::<8>()
+                .filter(|_| responses.lm.len() == V1_LENGTH);
             let (version, input, key_exchange_key) = match client {
                 Some(client) if responses.ess => {
                     let mixed = md5(&[&challenge, client]);
@@ -142,7 +145,11 @@ pub fn verify(
             if !equal(expected.as_slice(), responses.nt) {
                 return Err(FailureReason::BadPassword);
             }
-            Ok(Proof { version, base_key, key_exchange_key })
+            Ok(Proof {
+                version,
+                base_key,
+                key_exchange_key,
+            })
         }
         n if n > V1_LENGTH => {
             if !allowed.v2 {
@@ -160,13 +167,19 @@ fn verify_v2(
     response: &[u8],
     version: NtlmVersion,
 ) -> Result<Proof, FailureReason> {
-    let (proof, blob) = response.split_first_chunk::<16>().ok_or(FailureReason::BadPassword)?;
+    let (proof, blob) = response
+        .split_first_chunk::<16>()
+        .ok_or(FailureReason::BadPassword)?;
     for (user, domain) in spellings(responses.user, responses.domain) {
         let key = ntowf_v2(nt_hash.as_bytes(), &user, &domain);
         let expected = hmac_md5(key.as_slice(), &[&responses.server_challenge, blob]);
         if equal(expected.as_slice(), proof) {
             let base_key = hmac_md5(key.as_slice(), &[proof]);
-            return Ok(Proof { version, key_exchange_key: base_key.clone(), base_key });
+            return Ok(Proof {
+                version,
+                key_exchange_key: base_key.clone(),
+                base_key,
+            });
         }
     }
     Err(FailureReason::BadPassword)
@@ -177,11 +190,22 @@ mod tests {
     use super::*;
 
     const CHALLENGE: [u8; 8] = [0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF];
-    const ALL: Allowed = Allowed { v2: true, lm_v2: true, v1: true };
+    const ALL: Allowed = Allowed {
+        v2: true,
+        lm_v2: true,
+        v1: true,
+    };
 
     fn responses<'a>(lm: &'a [u8], nt: &'a [u8], ess: bool) -> Responses<'a> {
         let (user, domain) = ("User", "Domain");
-        Responses { user, domain, server_challenge: CHALLENGE, lm, nt, ess }
+        Responses {
+            user,
+            domain,
+            server_challenge: CHALLENGE,
+            lm,
+            nt,
+            ess,
+        }
     }
 
     #[test]
@@ -191,14 +215,20 @@ mod tests {
         let nt = hex::decode("67c43011f30298a2ad35ece64f16331c44bdbed927841f94").unwrap();
         let proof = verify(&hash, &responses(&[0; 24], &nt, false), ALL).unwrap();
         assert_eq!(proof.version, NtlmVersion::V1);
-        assert_eq!(hex::encode(*proof.base_key), "d87262b0cde4b1cb7499becccdf10784");
+        assert_eq!(
+            hex::encode(*proof.base_key),
+            "d87262b0cde4b1cb7499becccdf10784"
+        );
         assert_eq!(proof.base_key, proof.key_exchange_key);
         // [MS-NLMP] 4.2.3: NTLMv1 with extended session security.
         let lm = [&[0xAA; 8][..], &[0; 16]].concat();
         let nt = hex::decode("7537f803ae367128ca458204bde7caf81e97ed2683267232").unwrap();
         let proof = verify(&hash, &responses(&lm, &nt, true), ALL).unwrap();
         assert_eq!(proof.version, NtlmVersion::V1Ess);
-        assert_eq!(hex::encode(*proof.key_exchange_key), "eb93429a8bd952f8b89c55b87f475edc");
+        assert_eq!(
+            hex::encode(*proof.key_exchange_key),
+            "eb93429a8bd952f8b89c55b87f475edc"
+        );
         // [MS-NLMP] 4.2.4: NTLMv2 and LMv2.
         let lm = hex::decode("86c35097ac9cec102554764a57cccc19aaaaaaaaaaaaaaaa").unwrap();
         let proof = verify(&hash, &responses(&lm, &[], false), ALL).unwrap();
@@ -209,7 +239,10 @@ mod tests {
         nt.extend(hex::decode("01000c005300650072007600650072000000000000000000").unwrap());
         let proof = verify(&hash, &responses(&lm, &nt, false), ALL).unwrap();
         assert_eq!(proof.version, NtlmVersion::V2);
-        assert_eq!(hex::encode(*proof.base_key), "8de40ccadbc14a82f15cb0ad0de95ca3");
+        assert_eq!(
+            hex::encode(*proof.base_key),
+            "8de40ccadbc14a82f15cb0ad0de95ca3"
+        );
         nt[20] ^= 1;
         assert_eq!(
             verify(&hash, &responses(&lm, &nt, false), ALL).err(),
@@ -220,7 +253,11 @@ mod tests {
     #[test]
     fn forms_that_are_off_are_refused_before_the_password_is_looked_at() {
         let hash = NtHash::from_password("Password");
-        let none = Allowed { v2: false, lm_v2: false, v1: false };
+        let none = Allowed {
+            v2: false,
+            lm_v2: false,
+            v1: false,
+        };
         for (lm, nt, reason) in [
             (&[0u8; 24][..], &[0u8; 24][..], FailureReason::Ntlmv1Refused),
             (&[0; 24], &[0; 44], FailureReason::ClassicNtlmv2Refused),
@@ -228,7 +265,10 @@ mod tests {
             (&[], &[], FailureReason::BadPassword),
             (&[], &[0; 23], FailureReason::BadPassword),
         ] {
-            assert_eq!(verify(&hash, &responses(lm, nt, false), none).err(), Some(reason));
+            assert_eq!(
+                verify(&hash, &responses(lm, nt, false), none).err(),
+                Some(reason)
+            );
         }
         // An LM response is no LMv2 response.
         assert_eq!(
@@ -272,7 +312,10 @@ mod tests {
                 nt: &nt,
                 ess: true,
             };
-            assert!(verify(&hash, &sent, ALL).is_ok(), "{sent_user} {sent_domain}");
+            assert!(
+                verify(&hash, &sent, ALL).is_ok(),
+                "{sent_user} {sent_domain}"
+            );
         }
     }
 }
