@@ -1,4 +1,7 @@
 //! Test support: captures, fuzzing oracles, engines joined in memory.
 #![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support fails loudly")]
 
 pub mod pcapng;
+pub mod smb2;
+pub mod wire;
