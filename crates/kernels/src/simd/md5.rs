@@ -14,12 +14,13 @@ use crate::{Md5Job, Tag};
 
 /// Lanes of one register.
 const WIDTH: usize = 8;
-/// Longest beginning (key, head and field) that is put together in a buffer.
+/// Longest beginning (key, head and field) that is put together in a buffer,
+/// a whole number of blocks.
 const MAX_BEGINNING: usize = 128;
 
 /// The blocks of a message that do not lie in one piece somewhere.
 struct Edges {
-    first: [[u8; 64]; 4],
+    first: [[u8; 64]; MAX_BEGINNING / 64],
     first_blocks: usize,
     /// Bytes of the tail that are in `first`.
     taken: usize,
@@ -27,8 +28,8 @@ struct Edges {
     last_blocks: usize,
 }
 
-/// Tags of all jobs with a beginning that is not too long; the places of the
-/// others are given back. Only where [`super::available`] says so.
+/// Tags of all jobs that are worth it and have no long beginning; the places of
+/// the others are given back. Only where [`super::available`] says so.
 pub(crate) fn batch(jobs: &[Md5Job<'_>], tags: &mut [Tag]) -> Vec<usize> {
     let mut others = Vec::new();
     let mut places = Vec::with_capacity(jobs.len());
@@ -44,8 +45,6 @@ pub(crate) fn batch(jobs: &[Md5Job<'_>], tags: &mut [Tag]) -> Vec<usize> {
     }
     let messages = places.iter().zip(&edges).filter_map(|(place, edges)| {
         let tail = jobs.get(*place)?.message.tail.get(edges.taken..)?;
-        // A message that ends in its first buffer has nothing left.
-        let tail = if edges.last_blocks == 0 { &[] } else { tail };
         let runs: Runs<'_, 64> = [
             edges.first.get(..edges.first_blocks)?,
             tail.as_chunks().0,
@@ -88,34 +87,26 @@ fn edges_of(job: &Md5Job<'_>) -> Option<Edges> {
     })?;
     let end = length.wrapping_mul(8).to_le_bytes();
     let mut edges = Edges {
-        first: [[0; 64]; 4],
+        first: [[0; 64]; MAX_BEGINNING / 64],
         first_blocks: 0,
         taken: (64 - beginning % 64) % 64,
         last: [[0; 64]; 2],
         last_blocks: 0,
     };
-    let (fill, rest) = message
-        .tail
-        .split_at_checked(edges.taken)
-        .unwrap_or((message.tail, &[]));
-    let pieces = [buffered, message.head, message.field, fill];
-    let bytes = pieces.into_iter().flatten();
+    // The tail is longer than any of these: `SHORT` exceeds a block.
+    let (fill, rest) = message.tail.split_at_checked(edges.taken)?;
+    let bytes = [buffered, message.head, message.field, fill]
+        .into_iter()
+        .flatten();
     for (to, from) in edges.first.as_flattened_mut().iter_mut().zip(bytes) {
         *to = *from;
     }
-    if fill.len() < edges.taken {
-        // Everything is in the first buffer: pad there.
-        let filled = beginning + fill.len();
-        edges.taken = fill.len();
-        edges.first_blocks = pad(edges.first.as_flattened_mut(), filled, end)?;
-    } else {
-        edges.first_blocks = (beginning + edges.taken) / 64;
-        let (_, left) = rest.as_chunks::<64>();
-        for (to, from) in edges.last.as_flattened_mut().iter_mut().zip(left) {
-            *to = *from;
-        }
-        edges.last_blocks = pad(edges.last.as_flattened_mut(), left.len(), end)?;
+    edges.first_blocks = (beginning + edges.taken) / 64;
+    let (_, left) = rest.as_chunks::<64>();
+    for (to, from) in edges.last.as_flattened_mut().iter_mut().zip(left) {
+        *to = *from;
     }
+    edges.last_blocks = pad(edges.last.as_flattened_mut(), left.len(), end)?;
     Some(edges)
 }
 
