@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use countersign_fs::Share;
 
+pub use crate::logon::LogonLimits;
+
 /// A dialect this server can speak, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u16)]
@@ -132,6 +134,20 @@ pub struct ServerConfig {
     pub oem_code_page: OemCodePage,
     /// Limits.
     pub limits: Limits,
+    /// Failed logons.
+    pub logon: LogonLimits,
+    /// Live sessions that no longer satisfy a tightened policy.
+    pub on_tighten: OnTighten,
+}
+
+/// What happens to live sessions that do not satisfy a tightened policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnTighten {
+    /// They end.
+    #[default]
+    End,
+    /// They stay as they were agreed.
+    Keep,
 }
 
 /// Code pages for SMB1's OEM strings.

@@ -73,7 +73,7 @@ impl HmacSha256Key {
                 outer.update(&inner.finish());
                 outer.finish()
             }
-            Kernel::AwsLc | Kernel::Lanes => {
+            Kernel::AwsLc => {
                 let mut inner = resume(self.inner, 64);
                 for piece in message.pieces() {
                     update(&mut inner, piece);

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support fails loudly")]
 
-pub mod fuzz;
 pub mod pcapng;
 pub mod smb2;
 pub mod wire;

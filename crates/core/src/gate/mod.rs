@@ -1,0 +1,47 @@
+//! The gate: the one place where messages are decrypted, verified, signed and
+//! encrypted, and the only caller of [`countersign_policy`]'s verdict.
+//!
+//! Three moments: negotiate (what is offered), session (what a logon leads to)
+//! and message (whether one request may be carried out). What the gate lets in
+//! is an [`smb2::Admitted`] value, which carries the protection its reply must
+//! have; what leaves is a [`Sealed`] frame. Nothing else can make either, so a
+//! handler can neither act on an unverified request nor forget to sign.
+
+pub mod smb2;
+
+/// A frame ready to be sent: transport header, then the protected message.
+/// Only the gate makes one.
+pub struct Sealed {
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Sealed {
+    /// Puts the 4-byte transport header in front of the message that begins at
+    /// `message` in `buffer` (at least 4 bytes are free there).
+    fn frame(mut buffer: Vec<u8>, message: usize) -> Option<Self> {
+        let length = u32::try_from(buffer.len().checked_sub(message)?).ok()?;
+        let start = message.checked_sub(4)?;
+        if length > 0x00FF_FFFF {
+            return None;
+        }
+        buffer.get_mut(start..message)?.copy_from_slice(&length.to_be_bytes());
+        Some(Self { buffer, start })
+    }
+
+    /// The whole frame.
+    pub fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..).unwrap_or_default()
+    }
+
+    /// The buffer and where the frame begins in it.
+    pub fn into_parts(self) -> (Vec<u8>, usize) {
+        (self.buffer, self.start)
+    }
+}
+
+impl core::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Sealed({} bytes)", self.bytes().len())
+    }
+}

@@ -1,0 +1,138 @@
+//! Live sessions of all connections, for listings and administration.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use countersign_wire::FileTime;
+use parking_lot::Mutex;
+
+use crate::config::Dialect;
+use crate::connection::{Mailbox, Now, Signal};
+
+/// Facts of a session as an administrator sees them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionFacts {
+    /// Address of the peer (of the first channel).
+    pub address: SocketAddr,
+    /// Name the machine gave itself.
+    pub machine: String,
+    /// Account; "" for anonymous.
+    pub user: String,
+    /// Domain as logged on.
+    pub domain: String,
+    /// Dialect.
+    pub dialect: Dialect,
+    /// Algorithm that signs, e.g. `AES-128-GMAC`; `None`: not signed.
+    pub signing: Option<&'static str>,
+    /// Signing is required on this session.
+    pub signing_required: bool,
+    /// Why it is signed or not: a stable reason code.
+    pub reason: String,
+    /// Cipher when the session is encrypted.
+    pub encryption: Option<&'static str>,
+    /// Guest.
+    pub guest: bool,
+    /// Anonymous.
+    pub anonymous: bool,
+    /// When it was set up.
+    pub created: FileTime,
+}
+
+/// One live session. The owner drops it with [`Registry::remove`].
+pub struct SessionRecord {
+    /// Number of the session, unique in this process; SMB2's SessionId.
+    pub id: u64,
+    /// Opens at the moment.
+    pub opens: AtomicUsize,
+    facts: Mutex<SessionFacts>,
+    used: AtomicU64,
+    mailbox: Arc<dyn Mailbox>,
+}
+
+impl SessionRecord {
+    /// A copy of the facts.
+    pub fn facts(&self) -> SessionFacts {
+        self.facts.lock().clone()
+    }
+
+    /// Changes the facts (re-authentication, first encrypted tree).
+    pub fn update(&self, change: impl FnOnce(&mut SessionFacts)) {
+        change(&mut self.facts.lock());
+    }
+
+    /// Notes that a request was made.
+    pub fn touch(&self, now: Now) {
+        let ms = u64::try_from(now.monotonic.as_millis()).unwrap_or(u64::MAX);
+        self.used.store(ms, Ordering::Relaxed);
+    }
+
+    /// Time since the last request.
+    pub fn idle(&self, now: Now) -> Duration {
+        now.monotonic.saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
+    }
+
+    /// Asks the owning connection to end the session.
+    pub fn end(&self, reason: &'static str) {
+        self.mailbox.post(Signal::EndSession { session: self.id, reason });
+    }
+}
+
+/// The sessions.
+pub struct Registry {
+    next: AtomicU64,
+    sessions: Mutex<HashMap<u64, Arc<SessionRecord>>>,
+}
+
+impl Registry {
+    pub(crate) fn new(seed: u64) -> Self {
+        // SessionIds start at a random place, so that ids of an earlier run are
+        // unknown rather than someone else's; never 0 nor all ones.
+        let start = (seed & 0x0000_7FFF_FFFF_0000) | 1;
+        Self { next: AtomicU64::new(start), sessions: Mutex::new(HashMap::new()) }
+    }
+
+    /// A session number, never given before.
+    pub fn next_id(&self) -> u64 {
+        self.next.fetch_add(4, Ordering::Relaxed)
+    }
+
+    /// Enters a session that was set up.
+    pub fn insert(
+        &self,
+        id: u64,
+        facts: SessionFacts,
+        mailbox: Arc<dyn Mailbox>,
+        now: Now,
+    ) -> Arc<SessionRecord> {
+        let record = Arc::new(SessionRecord {
+            id,
+            opens: AtomicUsize::new(0),
+            facts: Mutex::new(facts),
+            used: AtomicU64::new(0),
+            mailbox,
+        });
+        record.touch(now);
+        self.sessions.lock().insert(id, Arc::clone(&record));
+        record
+    }
+
+    /// Removes a session that ended.
+    pub fn remove(&self, id: u64) {
+        self.sessions.lock().remove(&id);
+    }
+
+    /// All sessions, oldest first.
+    pub fn list(&self) -> Vec<Arc<SessionRecord>> {
+        let mut all: Vec<_> = self.sessions.lock().values().cloned().collect();
+        all.sort_by_key(|s| s.id);
+        all
+    }
+
+    /// One session.
+    pub fn get(&self, id: u64) -> Option<Arc<SessionRecord>> {
+        self.sessions.lock().get(&id).cloned()
+    }
+}

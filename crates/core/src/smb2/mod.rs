@@ -1,0 +1,27 @@
+//! The SMB2 and SMB3 front end, [MS-SMB2] 3.3.
+//!
+//! [`Smb2`] takes frames through the straight line: the gate opens and verifies
+//! them as a batch; each message uses up its MessageIds, is admitted by the
+//! gate, checked against its row in [`dispatch::TABLE`] and handed to its
+//! handler; replies are collected and leave through the gate as a batch.
+//! [`handler`] says how to write a command.
+
+pub mod credits;
+pub mod dispatch;
+pub mod handler;
+pub mod session;
+pub mod state;
+
+mod breaks;
+mod chain;
+mod close;
+mod echo;
+mod front;
+mod logoff;
+mod negotiate;
+mod session_setup;
+mod tree_connect;
+mod tree_disconnect;
+pub mod validate_negotiate;
+
+pub use front::Smb2;

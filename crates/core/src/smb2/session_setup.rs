@@ -1,0 +1,468 @@
+//! [MS-SMB2] 3.3.5.5 SESSION_SETUP: logons, re-authentication, channel binding.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_auth::{
+    AcceptContext, Acceptor, AuthFailure, Identity, IdentityKind, SessionKey, Step as Logon,
+};
+use countersign_crypto::SigningAlgorithm;
+
+use countersign_wire::NtStatus;
+use countersign_wire::smb2::{
+    Capabilities, SESSION_FLAG_BINDING, SecurityMode, SessionFlags, SessionSetupRequest,
+    SessionSetupResponse,
+};
+
+use super::handler::{Context, Response, Step, Wait};
+use super::session::{Session, SessionState};
+use super::state::{Channel, Setup};
+use crate::config::Dialect;
+use crate::gate::smb2::{self as gate, FinalSeal, LogonRefused};
+use crate::registry::SessionFacts;
+
+/// What a SESSION_SETUP is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    New,
+    Again,
+    Bind,
+}
+
+pub(super) fn handle(cx: &mut Context<'_>) -> Step {
+    let Ok(request) = SessionSetupRequest::decode(cx.request.message()) else {
+        return Step::Fail(NtStatus::INVALID_PARAMETER);
+    };
+    if request.security_buffer.len() > cx.request.config.limits.token_bytes {
+        return Step::Fail(NtStatus::INVALID_PARAMETER);
+    }
+    let address = cx.link.peer.address.ip();
+    if cx.link.server.logons.is_locked_out(address, cx.now.monotonic) {
+        tracing::warn!(connection = cx.link.id, %address, "logon refused: address is locked out");
+        return Step::Fail(NtStatus::ACCOUNT_LOCKED_OUT);
+    }
+    let found = if request.flags & SESSION_FLAG_BINDING != 0 {
+        bind(cx)
+    } else {
+        session_for(cx)
+    };
+    let (id, purpose) = match found {
+        Ok(found) => found,
+        Err(status) => return Step::Fail(status),
+    };
+    step(cx, id, purpose, &request)
+}
+
+/// The session of a logon: a new one, one whose logon goes on, or one that
+/// authenticates again.
+fn session_for(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
+    let id = cx.request.header.session_id;
+    if id == 0 {
+        return new_session(cx);
+    }
+    let channel = cx.state.channels.get(&id).ok_or(NtStatus::USER_SESSION_DELETED)?;
+    if channel.binding {
+        return Err(NtStatus::USER_SESSION_DELETED);
+    }
+    match channel.session.state() {
+        SessionState::InProgress => Ok((id, Purpose::New)),
+        SessionState::Valid | SessionState::Expired => Ok((id, Purpose::Again)),
+        SessionState::Ended => Err(NtStatus::USER_SESSION_DELETED),
+    }
+}
+
+fn new_session(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
+    let config = &cx.request.config;
+    if cx.state.channels.len() >= config.limits.sessions_per_connection {
+        return Err(NtStatus::INSUFFICIENT_RESOURCES);
+    }
+    let negotiated = cx.state.negotiated().ok_or(NtStatus::INVALID_PARAMETER)?;
+    if config.encrypt && negotiated.cipher.is_none() {
+        // [MS-SMB2] 3.3.5.5: the server encrypts, and the peer cannot.
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    let id = cx.link.server.registry.next_id();
+    let session =
+        Session::new(id, cx.link.id, negotiated.dialect, negotiated.client_guid);
+    cx.link.server.sessions.insert(&session);
+    cx.state
+        .channels
+        .insert(id, Channel { session, key: None, setup: None, binding: false });
+    Ok((id, Purpose::New))
+}
+
+/// [MS-SMB2] 3.3.5.5.2: a session of another connection gets a channel here.
+/// In this order: look-up, dialect, signature, state, already bound.
+fn bind(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
+    let id = cx.request.header.session_id;
+    let negotiated = cx.state.negotiated().ok_or(NtStatus::INVALID_PARAMETER)?;
+    let multi = negotiated.is_smb3()
+        && negotiated.capabilities.contains(Capabilities::MULTI_CHANNEL);
+    if !multi {
+        return Err(NtStatus::REQUEST_NOT_ACCEPTED);
+    }
+    let session = cx.link.server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
+    if session.dialect != negotiated.dialect {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    if !cx.request.is_signed() {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    match session.state() {
+        SessionState::InProgress => return Err(NtStatus::REQUEST_NOT_ACCEPTED),
+        SessionState::Ended => return Err(NtStatus::USER_SESSION_DELETED),
+        SessionState::Valid | SessionState::Expired => {}
+    }
+    let secrets = session.secrets.get().ok_or(NtStatus::NOT_SUPPORTED)?;
+    if secrets.signing().algorithm() != negotiated.signing {
+        return Err(NtStatus::REQUEST_OUT_OF_SEQUENCE);
+    }
+    if secrets.cipher() != negotiated.cipher && secrets.cipher().is_some() {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    match cx.state.channels.get(&id) {
+        Some(channel) if !channel.binding => return Err(NtStatus::REQUEST_NOT_ACCEPTED),
+        Some(_) => {}
+        None => {
+            let limit = cx.request.config.limits.sessions_per_connection;
+            if cx.state.channels.len() >= limit {
+                return Err(NtStatus::INSUFFICIENT_RESOURCES);
+            }
+            cx.state
+                .channels
+                .insert(id, Channel { session, key: None, setup: None, binding: true });
+        }
+    }
+    Ok((id, Purpose::Bind))
+}
+
+/// One leg of the exchange.
+fn step(
+    cx: &mut Context<'_>,
+    id: u64,
+    purpose: Purpose,
+    request: &SessionSetupRequest<'_>,
+) -> Step {
+    let mut setup = match cx.state.channels.get_mut(&id).and_then(|c| c.setup.take()) {
+        Some(setup) => setup,
+        None => begin(cx, request),
+    };
+    if let Some(hash) = &mut setup.preauth {
+        hash.update(cx.request.message());
+    }
+    setup.security_mode |= request.security_mode;
+    match setup.acceptor.step(request.security_buffer) {
+        Logon::Continue { token } => {
+            if let Some(channel) = cx.state.channels.get_mut(&id) {
+                channel.setup = Some(setup);
+            }
+            let mut response = respond(
+                NtStatus::MORE_PROCESSING_REQUIRED,
+                SessionFlags::empty(),
+                &token,
+            );
+            response.session_id = Some(id);
+            Step::Reply(response)
+        }
+        Logon::Done { token, identity, session_key, .. } => {
+            let done = Done { id, setup: &setup, identity: *identity, session_key, token };
+            let result = match purpose {
+                Purpose::New => first(cx, &done),
+                Purpose::Again => again(cx, &done),
+                Purpose::Bind => bound(cx, &done),
+            };
+            match result {
+                Ok(response) => {
+                    cx.link.server.statistics.logons.add();
+                    cx.link.server.logons.succeeded(cx.link.peer.address.ip());
+                    Step::Reply(response)
+                }
+                Err(refused) => {
+                    cx.link.server.statistics.refused_logons.add();
+                    give_up(cx, id, purpose);
+                    refused
+                }
+            }
+        }
+        Logon::Failed { failure, .. } => {
+            give_up(cx, id, purpose);
+            failed(cx, &failure)
+        }
+    }
+}
+
+fn begin(cx: &Context<'_>, request: &SessionSetupRequest<'_>) -> Box<Setup> {
+    let config = &cx.request.config;
+    let context = AcceptContext {
+        smb1: false,
+        server_challenge: cx.link.random(),
+        now: cx.now.wall,
+    };
+    Box::new(Setup {
+        acceptor: Acceptor::new(Arc::clone(&config.auth), Arc::clone(&config.users), context),
+        preauth: cx.state.negotiated().and_then(|n| n.preauth.clone()),
+        security_mode: SecurityMode::empty(),
+        previous: request.previous_session_id,
+    })
+}
+
+/// A logon that failed: its session, or with it the session that tried to
+/// authenticate again, is gone.
+fn give_up(cx: &mut Context<'_>, id: u64, purpose: Purpose) {
+    match purpose {
+        Purpose::Bind => {
+            cx.state.channels.remove(&id);
+        }
+        Purpose::New | Purpose::Again => {
+            if let Some(channel) = cx.state.channels.remove(&id) {
+                let server = &cx.link.server;
+                channel.session.end(server, false, cx.link.id, "logon failed");
+            }
+        }
+    }
+}
+
+/// The answer to a failed logon comes late, to slow down guessing.
+fn failed(cx: &Context<'_>, failure: &AuthFailure) -> Step {
+    let server = &cx.link.server;
+    server.statistics.failed_logons.add();
+    tracing::warn!(
+        connection = cx.link.id,
+        peer = %cx.link.peer.address,
+        user = failure.user,
+        reason = %failure,
+        "logon failed"
+    );
+    let fail = Step::Fail(failure.status());
+    if !failure.is_bad_password() {
+        return fail;
+    }
+    let limits = &cx.request.config.logon;
+    let at = server.logons.failed(cx.link.peer.address.ip(), limits, cx.now.monotonic);
+    if limits.delay == Duration::ZERO {
+        return fail;
+    }
+    Step::Wait(Wait::Until(at, Box::new(fail)))
+}
+
+struct Done<'a> {
+    id: u64,
+    setup: &'a Setup,
+    identity: Identity,
+    session_key: Option<SessionKey>,
+    token: Vec<u8>,
+}
+
+impl Done<'_> {
+    fn class(&self) -> countersign_policy::Identity {
+        match self.identity.kind {
+            IdentityKind::User => countersign_policy::Identity::User,
+            IdentityKind::Guest => countersign_policy::Identity::Guest,
+            IdentityKind::Anonymous => countersign_policy::Identity::Anonymous,
+        }
+    }
+
+    fn logon<'b>(&'b self, cx: &'b Context<'_>) -> Option<gate::Logon<'b>> {
+        let negotiated = cx.state.negotiated()?;
+        // [MS-SMB2] 3.3.5.4 and 3.3.5.5.3: either of the client's two bits counts.
+        let mode = self.setup.security_mode | negotiated.client_security_mode;
+        Some(gate::Logon {
+            policy: &cx.request.config.policy,
+            session: self.id,
+            dialect: negotiated.dialect,
+            algorithm: negotiated.signing,
+            cipher: negotiated.cipher,
+            preauth: self.setup.preauth.as_ref(),
+            identity: self.class(),
+            session_key: self.session_key.as_ref(),
+            peer_requires: mode.contains(SecurityMode::SIGNING_REQUIRED),
+            encrypt: cx.request.config.encrypt && negotiated.cipher.is_some(),
+        })
+    }
+}
+
+fn refuse(cx: &Context<'_>, identity: &Identity, refused: &LogonRefused) -> Step {
+    tracing::warn!(
+        connection = cx.link.id,
+        peer = %cx.link.peer.address,
+        user = identity.name,
+        reason = refused.reason.code(),
+        "logon refused by policy"
+    );
+    Step::Fail(refused.status)
+}
+
+/// The first logon of a session.
+fn first(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
+    let gone = || Step::Fail(NtStatus::USER_SESSION_DELETED);
+    let identity = &done.identity;
+    if identity.kind == IdentityKind::Guest && !cx.request.config.guest {
+        return Err(Step::Fail(NtStatus::LOGON_FAILURE));
+    }
+    let logon = done.logon(cx).ok_or_else(gone)?;
+    let encrypt = logon.encrypt;
+    let established = gate::establish(&logon).map_err(|r| refuse(cx, identity, &r))?;
+    if encrypt && established.secrets.is_none() {
+        // Nobody without a key can encrypt.
+        return Err(Step::Fail(NtStatus::ACCESS_DENIED));
+    }
+    let session = {
+        let channel = cx.state.channels.get_mut(&done.id).ok_or_else(gone)?;
+        channel.key = established.key.clone();
+        Arc::clone(&channel.session)
+    };
+    if let Some(secrets) = &established.secrets {
+        let _ = session.secrets.set(Arc::clone(secrets));
+    }
+    session.set_login(Arc::new(identity.clone()), established.facts);
+    session.add_channel(cx.link.id, Arc::clone(cx.link.mailbox()));
+    cx.state.authenticated = true;
+    register(cx, &session, identity, &established);
+    end_previous(cx, done);
+    let mut flags = flags_of(identity);
+    if established.facts.encryption_required {
+        flags |= SessionFlags::ENCRYPT_DATA;
+    }
+    Ok(success(done, flags, established.seal))
+}
+
+fn register(
+    cx: &Context<'_>,
+    session: &Arc<Session>,
+    identity: &Identity,
+    established: &gate::Established,
+) {
+    let dialect = match session.dialect {
+        0x0202 => Dialect::Smb202,
+        0x0210 => Dialect::Smb210,
+        0x0300 => Dialect::Smb300,
+        0x0302 => Dialect::Smb302,
+        _ => Dialect::Smb311,
+    };
+    let facts = SessionFacts {
+        address: cx.link.peer.address,
+        machine: identity.workstation.clone(),
+        user: identity.name.clone(),
+        domain: identity.domain.clone(),
+        dialect,
+        signing: established.key.as_ref().map(|k| algorithm_name(k.algorithm())),
+        signing_required: established.facts.required,
+        reason: established.reason.code().to_owned(),
+        encryption: established.secrets.as_ref().and_then(|s| s.cipher()).map(cipher_name),
+        guest: identity.kind == IdentityKind::Guest,
+        anonymous: identity.kind == IdentityKind::Anonymous,
+        created: cx.now.wall,
+    };
+    let mailbox = Arc::clone(cx.link.mailbox());
+    let record = cx.link.server.registry.insert(session.id, facts, mailbox, cx.now);
+    let _ = session.record.set(record);
+    tracing::info!(
+        connection = cx.link.id,
+        session = session.id,
+        user = identity.name,
+        reason = established.reason.code(),
+        "session set up"
+    );
+}
+
+/// PreviousSessionId, [MS-SMB2] 3.3.5.5.3: the same user's session of a
+/// connection that died ends; its durable opens wait for their reconnection.
+fn end_previous(cx: &Context<'_>, done: &Done<'_>) {
+    let previous = done.setup.previous;
+    if previous == 0 || previous == done.id {
+        return;
+    }
+    if let Some(old) = cx.link.server.sessions.get(previous)
+        && old.identity().is_some_and(|i| i.user_sid == done.identity.user_sid)
+    {
+        // The old connection finds out from its mailbox; this one may have it too.
+        old.end(&cx.link.server, true, u64::MAX, "the client set up a new session");
+    }
+}
+
+/// A session authenticates again: keys and what was agreed stay.
+fn again(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
+    let gone = || Step::Fail(NtStatus::USER_SESSION_DELETED);
+    let channel = cx.state.channels.get(&done.id).ok_or_else(gone)?;
+    let session = Arc::clone(&channel.session);
+    let key = channel.key.clone();
+    let facts = session.facts().ok_or_else(gone)?;
+    let logon = done.logon(cx).ok_or_else(gone)?;
+    let (facts, seal) = gate::reestablish(&logon, facts, key.as_ref())
+        .map_err(|r| refuse(cx, &done.identity, &r))?;
+    session.set_login(Arc::new(done.identity.clone()), facts);
+    if let Some(record) = session.record.get() {
+        record.update(|f| {
+            f.user.clone_from(&done.identity.name);
+            f.signing_required = facts.required;
+        });
+    }
+    Ok(success(done, flags_of(&done.identity), seal))
+}
+
+/// A channel was bound: its key comes from its own authentication.
+fn bound(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
+    let gone = || Step::Fail(NtStatus::USER_SESSION_DELETED);
+    let session = Arc::clone(&cx.state.channels.get(&done.id).ok_or_else(gone)?.session);
+    let same = session.identity().is_some_and(|i| {
+        i.user_sid == done.identity.user_sid && done.identity.kind == IdentityKind::User
+    });
+    if !same {
+        tracing::warn!(
+            connection = cx.link.id,
+            session = done.id,
+            user = done.identity.name,
+            "channel refused: another user's session"
+        );
+        return Err(Step::Fail(NtStatus::ACCESS_DENIED));
+    }
+    let logon = done.logon(cx).ok_or_else(gone)?;
+    let (key, seal) = gate::bind(&logon).map_err(|r| refuse(cx, &done.identity, &r))?;
+    let channel = cx.state.channels.get_mut(&done.id).ok_or_else(gone)?;
+    channel.key = Some(key);
+    channel.binding = false;
+    session.add_channel(cx.link.id, Arc::clone(cx.link.mailbox()));
+    cx.state.authenticated = true;
+    Ok(success(done, SessionFlags::empty(), seal))
+}
+
+fn flags_of(identity: &Identity) -> SessionFlags {
+    match identity.kind {
+        IdentityKind::User => SessionFlags::empty(),
+        IdentityKind::Guest => SessionFlags::IS_GUEST,
+        IdentityKind::Anonymous => SessionFlags::IS_NULL,
+    }
+}
+
+fn success(done: &Done<'_>, flags: SessionFlags, seal: FinalSeal) -> Response {
+    let mut response = respond(NtStatus::SUCCESS, flags, &done.token);
+    response.session_id = Some(done.id);
+    response.seal = Some(seal);
+    response
+}
+
+fn respond(status: NtStatus, session_flags: SessionFlags, token: &[u8]) -> Response {
+    Response::with_capacity(status, 16 + token.len(), |w| {
+        SessionSetupResponse { session_flags, security_buffer: token }.encode(w);
+    })
+}
+
+/// Names as administrators know them.
+pub(crate) fn algorithm_name(algorithm: SigningAlgorithm) -> &'static str {
+    match algorithm {
+        SigningAlgorithm::HmacSha256 => "HMAC-SHA256",
+        SigningAlgorithm::AesCmac => "AES-128-CMAC",
+        SigningAlgorithm::AesGmac => "AES-128-GMAC",
+    }
+}
+
+fn cipher_name(cipher: countersign_crypto::Cipher) -> &'static str {
+    use countersign_crypto::Cipher;
+    match cipher {
+        Cipher::Aes128Ccm => "AES-128-CCM",
+        Cipher::Aes128Gcm => "AES-128-GCM",
+        Cipher::Aes256Ccm => "AES-256-CCM",
+        Cipher::Aes256Gcm => "AES-256-GCM",
+    }
+}
+
