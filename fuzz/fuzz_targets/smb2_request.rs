@@ -1,2 +1,2 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| { let _ = data.len(); });
+libfuzzer_sys::fuzz_target!(|data: &[u8]| countersign_testkit::fuzz::smb2_request(data));

@@ -5,12 +5,19 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::aes::Aes;
 use crate::{Kernel, Message, Tag, each, scalar};
 
+/// Messages from which on lanes are faster than one at a time.
+#[cfg(target_arch = "x86_64")]
+const LANES_PAY: usize = 2;
+
 /// An AES-128-CMAC key, with its schedule and sub-keys.
 pub struct CmacKey {
     raw: Zeroizing<[u8; 16]>,
     aes: Aes,
-    whole: [u8; 16],
-    padded: [u8; 16],
+    pub(crate) whole: [u8; 16],
+    pub(crate) padded: [u8; 16],
+    /// Where the machine has AES-NI.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) schedule: Option<crate::simd::Schedule>,
 }
 
 /// One message of a batch.
@@ -37,6 +44,8 @@ impl CmacKey {
             aes,
             whole,
             padded,
+            #[cfg(target_arch = "x86_64")]
+            schedule: crate::simd::available().then(|| crate::simd::Schedule::new(key)),
         }
     }
 
@@ -51,7 +60,7 @@ impl CmacKey {
     pub fn tag_with(&self, kernel: Kernel, message: &Message<'_>) -> Tag {
         match kernel {
             Kernel::Scalar => scalar::cmac(&self.raw, message),
-            Kernel::AwsLc => self.chained(message),
+            Kernel::AwsLc | Kernel::Lanes => self.chained(message),
         }
     }
 
@@ -62,6 +71,15 @@ impl CmacKey {
 
     /// The same, by this kernel.
     pub fn batch_with(kernel: Kernel, jobs: &[CmacJob<'_>], tags: &mut [Tag]) {
+        #[cfg(target_arch = "x86_64")]
+        if kernel == Kernel::Lanes && jobs.len() >= LANES_PAY {
+            for place in crate::simd::cmac_batch(jobs, tags) {
+                if let (Some(job), Some(tag)) = (jobs.get(place), tags.get_mut(place)) {
+                    *tag = job.key.tag_with(kernel, &job.message);
+                }
+            }
+            return;
+        }
         each(jobs, tags, |job| job.key.tag_with(kernel, &job.message));
     }
 

@@ -55,7 +55,7 @@ impl GmacKey {
     pub fn tag_with(&self, kernel: Kernel, nonce: &[u8; 12], message: &Message<'_>) -> Tag {
         let fast = match kernel {
             Kernel::Scalar => None,
-            Kernel::AwsLc => self
+            Kernel::AwsLc | Kernel::Lanes => self
                 .context
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)

@@ -73,7 +73,7 @@ impl HmacSha256Key {
                 outer.update(&inner.finish());
                 outer.finish()
             }
-            Kernel::AwsLc => {
+            Kernel::AwsLc | Kernel::Lanes => {
                 let mut inner = resume(self.inner, 64);
                 for piece in message.pieces() {
                     update(&mut inner, piece);

@@ -28,6 +28,8 @@ mod hmac;
 mod kernel;
 mod md5;
 pub mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod simd;
 
 pub use aead::{AeadAlgorithm, AeadError, AeadKey};
 pub use cmac::{CmacJob, CmacKey};

@@ -7,10 +7,14 @@ use zeroize::Zeroize;
 
 use crate::{Kernel, Message, Tag, each, scalar};
 
+/// Messages from which on lanes are faster than one at a time.
+#[cfg(target_arch = "x86_64")]
+const LANES_PAY: usize = 3;
+
 /// MD5 that has already read the key.
 #[derive(Clone)]
 pub struct Md5Key {
-    state: MD5_CTX,
+    pub(crate) state: MD5_CTX,
 }
 
 /// One message of a batch.
@@ -58,7 +62,7 @@ impl Md5Key {
                 }
                 md5.finish()
             }
-            Kernel::AwsLc => {
+            Kernel::AwsLc | Kernel::Lanes => {
                 let mut state = self.state;
                 for piece in message.pieces() {
                     update(&mut state, piece);
@@ -80,6 +84,15 @@ impl Md5Key {
 
     /// The same, by this kernel.
     pub fn batch_with(kernel: Kernel, jobs: &[Md5Job<'_>], tags: &mut [Tag]) {
+        #[cfg(target_arch = "x86_64")]
+        if kernel == Kernel::Lanes && jobs.len() >= LANES_PAY && crate::simd::available() {
+            for place in crate::simd::md5_batch(jobs, tags) {
+                if let (Some(job), Some(tag)) = (jobs.get(place), tags.get_mut(place)) {
+                    *tag = job.key.tag_with(kernel, &job.message);
+                }
+            }
+            return;
+        }
         each(jobs, tags, |job| job.key.tag_with(kernel, &job.message));
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support fails loudly")]
 
+pub mod fuzz;
 pub mod memory;
 pub mod pcapng;
 pub mod smb2;
