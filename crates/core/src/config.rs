@@ -71,6 +71,8 @@ pub struct Limits {
     pub smb1_transaction_bytes: usize,
     /// Time a connection may stay without a session. Default 45 s.
     pub unauthenticated: Duration,
+    /// Longest frame before a session exists, bytes. Default 128 KiB.
+    pub first_frames: usize,
     /// Bytes of one security token. Default 64 KiB.
     pub token_bytes: usize,
 }
@@ -90,6 +92,7 @@ impl Default for Limits {
             smb1_searches: 2048,
             smb1_transaction_bytes: 4 << 20,
             unauthenticated: Duration::from_secs(45),
+            first_frames: 128 << 10,
             token_bytes: 64 << 10,
         }
     }

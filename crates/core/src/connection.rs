@@ -115,6 +115,13 @@ impl Connection {
     /// frames are refused by the shell before memory is given to them.
     pub fn frame_limit(&self) -> usize {
         let limits = &self.link.server.config.load().limits;
+        let authenticated = match &self.front {
+            Front::Chosen(front) => front.authenticated(),
+            Front::Undecided | Front::Closed => false,
+        };
+        if !authenticated {
+            return limits.first_frames;
+        }
         // Header, fixed body and contexts of the largest WRITE or IOCTL, inside a transform.
         usize::try_from(limits.max_transact).unwrap_or(usize::MAX).saturating_add(64 << 10)
     }

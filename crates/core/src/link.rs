@@ -29,6 +29,12 @@ pub trait FrontEnd: Send {
     /// When [`FrontEnd::handle_timeout`] is wanted next, in monotonic time.
     fn next_timeout(&self) -> Option<Duration>;
 
+    /// A session was set up on this connection: from then on its frames may be as
+    /// long as the largest request.
+    fn authenticated(&self) -> bool {
+        true
+    }
+
     /// The configuration in force changed: ends the sessions that no longer
     /// satisfy the policy (or keeps them, as the configuration says) and counts.
     fn apply_policy(&mut self, link: &mut Link, now: Now) -> PolicyOutcome;

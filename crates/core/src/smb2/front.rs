@@ -480,6 +480,10 @@ impl FrontEnd for Smb2 {
         self.flush(link);
     }
 
+    fn authenticated(&self) -> bool {
+        self.state.authenticated
+    }
+
     fn next_timeout(&self) -> Option<Duration> {
         let deadline = (!self.state.authenticated).then_some(self.deadline);
         self.pending

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use countersign_wire::nbss::{
     FrameHeader, Framing, HEADER, KEEP_ALIVE, NegativeResponse, POSITIVE_RESPONSE, PacketType,
     SessionRequest,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::mailbox::{Item, Post};
@@ -19,6 +21,10 @@ use super::{Seat, State};
 
 /// Most buffers in one vectored write.
 const WRITE_SLICES: usize = 64;
+/// Most frames the engine gets at once: enough to fill the lanes of its kernels.
+const BATCH: usize = 32;
+/// Most reads of what a peer still sends when its connection has ended.
+const LINGER_READS: usize = 64;
 /// First read of an idle connection; grows with what arrives.
 const SMALL_READ: usize = 16 << 10;
 
@@ -33,9 +39,8 @@ pub(crate) async fn run(
     let Ok(local) = stream.local_addr() else { return };
     let peer = PeerInfo { address, local, transport };
     let post = Arc::clone(&seat.post);
-    let server = Arc::clone(&state.server);
     let now = now(&state);
-    let engine = Connection::new(server, peer, Arc::clone(&post) as _, now);
+    let engine = Connection::new(Arc::clone(&state.server), peer, Arc::clone(&post) as _, now);
     let mut task = Task {
         framing: match transport {
             Transport::Tcp => Framing::Tcp,
@@ -43,9 +48,10 @@ pub(crate) async fn run(
         },
         called: transport == Transport::Tcp,
         started: Instant::now(),
-        engine,
+        engine: Engine { connection: engine, state: Arc::clone(&state) },
         stream,
         input: BytesMut::new(),
+        frames: VecDeque::new(),
         output: Queue::default(),
         read_at: Instant::now(),
         written_at: Instant::now(),
@@ -54,9 +60,13 @@ pub(crate) async fn run(
         address,
     };
     let reason = task.serve(&post).await;
-    let now = task.now();
-    task.engine.closed(now);
     tracing::debug!(%address, reason, "connection ended");
+    let Task { engine, stream, closing, state, .. } = task;
+    // Opens are closed before the peer sees the end of the connection.
+    drop(engine);
+    if closing.is_some() {
+        linger(stream, state.limits.linger).await;
+    }
     drop(seat);
 }
 
@@ -65,9 +75,43 @@ fn now(state: &State) -> Now {
     Now { wall: host.now(), monotonic: host.monotonic() }
 }
 
+/// Ends a connection so that the peer gets what was sent last: a socket closed
+/// with unread input is reset, and a reset overtakes data.
+async fn linger(mut stream: TcpStream, patience: Duration) {
+    let last_bytes = async {
+        stream.shutdown().await?;
+        let mut discarded = [0; 512];
+        for _ in 0..LINGER_READS {
+            if stream.read(&mut discarded).await? == 0 {
+                break;
+            }
+        }
+        io::Result::Ok(())
+    };
+    // Whatever comes of it, the connection is over.
+    let _ = tokio::time::timeout(patience, last_bytes).await;
+}
+
+/// The engine of a connection; told that the connection is gone when dropped,
+/// also when a defect made the task panic.
+struct Engine {
+    connection: Connection,
+    state: Arc<State>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let now = now(&self.state);
+        let closed = AssertUnwindSafe(|| self.connection.closed(now));
+        if catch_unwind(closed).is_err() {
+            tracing::error!("the engine failed while a connection was closed");
+        }
+    }
+}
+
 struct Task {
     state: Arc<State>,
-    engine: Connection,
+    engine: Engine,
     stream: TcpStream,
     address: SocketAddr,
     framing: Framing,
@@ -76,6 +120,8 @@ struct Task {
     started: Instant,
     /// Bytes of frames that are not whole yet. Without memory while idle.
     input: BytesMut,
+    /// Whole frames the engine has not got yet.
+    frames: VecDeque<BytesMut>,
     output: Queue,
     read_at: Instant,
     written_at: Instant,
@@ -96,16 +142,31 @@ impl Task {
         now(&self.state)
     }
 
+    /// Replies wait to be sent: nothing more is read or begun.
+    fn congested(&self) -> bool {
+        self.output.bytes >= self.state.limits.queued_output
+    }
+
+    fn may_read(&self) -> bool {
+        self.closing.is_none() && self.frames.is_empty() && !self.congested()
+    }
+
     async fn serve(&mut self, post: &Post) -> &'static str {
         loop {
             self.collect();
             if let Err(end) = self.write() {
                 return end;
             }
-            if let Some(reason) = self.closing
-                && self.output.bytes == 0
-            {
-                return reason;
+            if let Some(reason) = self.closing {
+                self.frames.clear();
+                if self.output.bytes == 0 {
+                    return reason;
+                }
+            }
+            if !self.frames.is_empty() && !self.congested() {
+                self.feed();
+                tokio::task::consume_budget().await;
+                continue;
             }
             if self.input.is_empty() {
                 self.input = BytesMut::new();
@@ -116,46 +177,48 @@ impl Task {
                         return end;
                     }
                 }
-                Wake::Mail => {
-                    if let Err(end) = self.mail(post) {
-                        return end;
-                    }
-                }
+                Wake::Mail => self.mail(post),
                 Wake::Writable => {}
                 Wake::Time => {
                     if let Some(end) = self.overdue() {
                         return end;
                     }
                     let now = self.now();
-                    self.engine.handle_timeout(now);
+                    self.engine.connection.handle_timeout(now);
                 }
             }
         }
     }
 
     /// Waits for the next thing to do.
-    async fn wait(&self, post: &Post) -> Wake {
-        let may_read = self.closing.is_none() && self.output.bytes < self.state.limits.queued_output;
+    async fn wait(&mut self, post: &Post) -> Wake {
+        let may_read = self.may_read();
         let must_write = self.output.bytes > 0;
         let sleep = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-        tokio::select! {
+        let wake = tokio::select! {
             biased;
             () = post.wait() => Wake::Mail,
             _ = self.stream.writable(), if must_write => Wake::Writable,
             _ = self.stream.readable(), if may_read => Wake::Readable,
-            () = tokio::time::sleep(sleep.unwrap_or(Duration::ZERO)), if sleep.is_some() => Wake::Time,
+            () = tokio::time::sleep(sleep.unwrap_or_default()), if sleep.is_some() => Wake::Time,
+        };
+        if !may_read {
+            // Time in which nothing was read is not the peer's.
+            self.read_at = Instant::now();
         }
+        wake
     }
 
     /// The next time at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let limits = &self.state.limits;
-        let engine = self.engine.poll_timeout().map(|at| {
+        let engine = self.engine.connection.poll_timeout().map(|at| {
             let left = at.saturating_sub(self.now().monotonic);
             // A little late rather than early: an early call does nothing.
             Instant::now() + left + Duration::from_millis(1)
         });
-        let stalled = (!self.input.is_empty()).then(|| self.read_at + limits.stalled_frame);
+        let stalled = (!self.input.is_empty() && self.may_read())
+            .then(|| self.read_at + limits.stalled_frame);
         let unsent = (self.output.bytes > 0).then(|| self.written_at + limits.stalled_output);
         let call = (!self.called).then(|| self.started + limits.session_request);
         [engine, stalled, unsent, call].into_iter().flatten().min()
@@ -164,7 +227,10 @@ impl Task {
     /// A limit of the transport that has run out.
     fn overdue(&self) -> Option<&'static str> {
         let limits = &self.state.limits;
-        if !self.input.is_empty() && self.read_at.elapsed() >= limits.stalled_frame {
+        if !self.input.is_empty()
+            && self.may_read()
+            && self.read_at.elapsed() >= limits.stalled_frame
+        {
             return Some("peer stalled in the middle of a frame");
         }
         if self.output.bytes > 0 && self.written_at.elapsed() >= limits.stalled_output {
@@ -176,32 +242,28 @@ impl Task {
         None
     }
 
-    fn mail(&mut self, post: &Post) -> Result<(), &'static str> {
+    fn mail(&mut self, post: &Post) {
         let now = self.now();
         for item in post.take() {
             match item {
-                Item::Signal(signal) => self.engine.handle_signal(signal, now),
+                Item::Signal(signal) => self.engine.connection.handle_signal(signal, now),
                 Item::ApplyPolicy(answer) => {
-                    let _ = answer.send(self.engine.apply_policy(now));
+                    let _ = answer.send(self.engine.connection.apply_policy(now));
                 }
                 Item::Stop => {
                     self.closing.get_or_insert("server stops");
                 }
             }
         }
-        Ok(())
     }
 
     /// Takes what the engine wants sent.
     fn collect(&mut self) {
-        while let Some(output) = self.engine.poll_output() {
+        while let Some(output) = self.engine.connection.poll_output() {
             match output {
                 Output::Send(frame) => {
-                    if self.output.bytes == 0 {
-                        self.written_at = Instant::now();
-                    }
                     let (buffer, start) = frame.into_parts();
-                    self.output.push(buffer, start);
+                    self.enqueue(buffer, start);
                 }
                 Output::Close(reason) => {
                     tracing::debug!(address = %self.address, reason, "engine closes the connection");
@@ -211,9 +273,28 @@ impl Task {
         }
     }
 
-    /// Reads what the socket has, up to a batch, and gives whole frames to the engine.
+    fn enqueue(&mut self, buffer: Vec<u8>, start: usize) {
+        if self.output.bytes == 0 {
+            self.written_at = Instant::now();
+        }
+        self.output.push(buffer, start);
+    }
+
+    /// Gives the engine the next frames. Not all at once: their replies may be
+    /// much longer than they are, and must not pile up.
+    fn feed(&mut self) {
+        let count = self.frames.len().min(BATCH);
+        let batch: Vec<_> = self.frames.drain(..count).collect();
+        if self.frames.is_empty() && self.frames.capacity() > BATCH {
+            self.frames = VecDeque::new();
+        }
+        let now = self.now();
+        self.engine.connection.handle_frames(batch, now);
+    }
+
+    /// Reads what the socket has, up to a limit, and takes whole frames out of it.
     fn read(&mut self) -> Result<(), &'static str> {
-        let mut taken = 0;
+        let mut taken = 0_usize;
         let mut ended = false;
         while taken < self.state.limits.read_batch {
             self.reserve()?;
@@ -234,12 +315,17 @@ impl Task {
                 Err(_) => return Err("peer reset the connection"),
             }
         }
-        let frames = self.frames()?;
-        if !frames.is_empty() {
-            let now = self.now();
-            self.engine.handle_frames(frames, now);
+        self.split()?;
+        // What came before the end is still done: the peer may have shut down
+        // only its own direction.
+        if ended {
+            self.closing.get_or_insert("peer closed the connection");
+            while !self.frames.is_empty() && !self.congested() {
+                self.feed();
+                self.collect();
+            }
         }
-        if ended { Err("peer closed the connection") } else { Ok(()) }
+        Ok(())
     }
 
     /// Makes room: for the rest of the frame that is under way, or a little.
@@ -260,7 +346,7 @@ impl Task {
     /// The header of the next frame, checked against the limit.
     fn peek(&self) -> Result<Option<FrameHeader>, &'static str> {
         let Some(head) = self.input.first_chunk::<HEADER>() else { return Ok(None) };
-        let limit = self.engine.frame_limit().min(self.framing.max_length());
+        let limit = self.engine.connection.frame_limit().min(self.framing.max_length());
         FrameHeader::decode(*head, self.framing, limit).map(Some).map_err(|error| {
             tracing::info!(address = %self.address, %error, "frame refused");
             "frame refused"
@@ -268,8 +354,7 @@ impl Task {
     }
 
     /// Splits whole frames off the input.
-    fn frames(&mut self) -> Result<Vec<BytesMut>, &'static str> {
-        let mut out = Vec::new();
+    fn split(&mut self) -> Result<(), &'static str> {
         while let Some(header) = self.peek()? {
             let whole = HEADER.saturating_add(header.length);
             if self.input.len() < whole {
@@ -278,14 +363,14 @@ impl Task {
             let mut frame = self.input.split_to(whole);
             frame.advance(HEADER);
             match header.kind {
-                PacketType::Message if self.called => out.push(frame),
+                PacketType::Message if self.called => self.frames.push_back(frame),
                 PacketType::KeepAlive => {}
                 PacketType::Probe => self.answer(&KEEP_ALIVE),
                 PacketType::Request if !self.called => self.session_request(&frame)?,
                 _ => return Err("NetBIOS packet out of place"),
             }
         }
-        Ok(out)
+        Ok(())
     }
 
     /// RFC 1002 4.3.2: the peer calls a name; it must be one of ours.
@@ -308,7 +393,7 @@ impl Task {
     }
 
     fn answer(&mut self, packet: &[u8]) {
-        self.output.push(packet.to_vec(), 0);
+        self.enqueue(packet.to_vec(), 0);
     }
 
     /// Sends as much as the socket takes.

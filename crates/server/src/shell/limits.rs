@@ -14,12 +14,12 @@ pub struct ShellLimits {
     pub queued_output: usize,
     /// Bytes read in one go before the engine gets them. Default 1 MiB.
     pub read_batch: usize,
-    /// Longest frame before a session exists. Default 128 KiB.
-    pub first_frames: usize,
     /// Time without a byte in the middle of a frame. Default 30 s.
     pub stalled_frame: Duration,
     /// Time without progress in sending. Default 60 s.
     pub stalled_output: Duration,
+    /// Time the peer gets to take the last bytes of a connection we end. Default 500 ms.
+    pub linger: Duration,
     /// Time for the NetBIOS session request on port 139. Default 15 s.
     pub session_request: Duration,
     /// Silence after which TCP begins to probe the peer. Default 60 s.
@@ -35,9 +35,9 @@ impl Default for ShellLimits {
             connections_per_address: 4_096,
             queued_output: 16 << 20,
             read_batch: 1 << 20,
-            first_frames: 128 << 10,
             stalled_frame: Duration::from_secs(30),
             stalled_output: Duration::from_secs(60),
+            linger: Duration::from_millis(500),
             session_request: Duration::from_secs(15),
             keep_alive: Duration::from_secs(60),
             policy_answer: Duration::from_millis(900),

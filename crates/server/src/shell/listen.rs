@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use countersign_core::Transport;
@@ -74,7 +75,11 @@ pub(crate) async fn accept(
         match accepted {
             Ok((stream, address)) => {
                 let Some(seat) = state.enter(address.ip()) else {
-                    tracing::warn!(%address, "connection refused: too many connections");
+                    // One line for many: whoever floods us must not fill the log.
+                    if state.may_complain() {
+                        let refused = state.refused.load(Ordering::Relaxed);
+                        tracing::warn!(%address, refused, "connection refused: too many connections");
+                    }
                     continue;
                 };
                 if let Err(error) = prepare(&stream, state.limits.keep_alive) {

@@ -3,6 +3,7 @@
 //! message means is the engine's business.
 
 mod connection;
+mod files;
 mod host;
 mod limits;
 mod listen;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use files::raise_file_limit;
 pub use host::TokioHost;
 pub use limits::ShellLimits;
 pub use listen::{ListenError, Listen};
@@ -42,6 +44,8 @@ pub(crate) struct State {
     connections: Mutex<Connections>,
     next: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Second of the monotonic clock in which a refusal was last logged.
+    complained: AtomicU64,
 }
 
 #[derive(Default)]
@@ -51,6 +55,12 @@ struct Connections {
 }
 
 impl State {
+    /// Whether a refusal may be logged: once a second.
+    pub(crate) fn may_complain(&self) -> bool {
+        let second = self.server.host.monotonic().as_secs();
+        self.complained.swap(second, Ordering::Relaxed) != second
+    }
+
     /// Enters a connection, unless a limit is reached.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
         let mut connections = self.connections.lock();
@@ -112,6 +122,7 @@ impl Shell {
             connections: Mutex::new(Connections::default()),
             next: AtomicU64::new(1),
             refused: AtomicU64::new(0),
+            complained: AtomicU64::new(u64::MAX),
         });
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
