@@ -9,8 +9,7 @@ use crate::profile::{Profile, Role};
 use crate::settings::{Setting, Settings, Value};
 
 /// Where a value comes from, weakest first.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Source {
     /// Nobody set it: no layer defines the setting.
     Nobody,
@@ -42,6 +41,13 @@ impl fmt::Display for Source {
             Source::Domain(name) => f.pad(&format!("domain policy {name}")),
             Source::OrganisationalUnit(name) => f.pad(&format!("OU policy {name}")),
         }
+    }
+}
+
+/// As it is shown to people.
+impl Serialize for Source {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,4 +1,13 @@
 //! The tokio shell of the server: listeners, configuration, live change, administration.
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod config;
+pub mod control;
+pub mod run;
 pub mod shell;
+pub mod state;
+pub mod store;
+pub mod users;
+
+pub use run::{MadeUp, Running};

@@ -1,0 +1,331 @@
+//! A running server under control: reload, policy, administration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use countersign_core::config::Dialect;
+use countersign_core::{PolicyOutcome, Server, ServerConfig};
+use countersign_policy::{Effective, Setting};
+use tokio::sync::Mutex;
+
+use crate::admin::{Answer, Applied, Request, SessionRow, Status};
+use crate::config::snapshot::{self, Parts, Shares};
+use crate::config::{Config, ConfigError, Flags, Word};
+use crate::shell::Shell;
+use crate::state::{ServerIdentity, Stamp, State};
+use crate::store::{self, PolicyStore, now_ms};
+use crate::users;
+
+/// What the configuration is made of, and how to make it again.
+pub struct Sources {
+    /// The command line.
+    pub flags: Flags,
+    /// The state folder.
+    pub state: State,
+    /// The server's identity.
+    pub identity: ServerIdentity,
+    /// When the process began, milliseconds since 1970.
+    pub started: u64,
+    shares: Shares,
+}
+
+/// A configuration that was made.
+pub struct Made {
+    /// File and flags together.
+    pub config: Config,
+    /// The snapshot.
+    pub server: ServerConfig,
+}
+
+impl Sources {
+    /// Reads what does not change while the process runs.
+    ///
+    /// # Errors
+    /// When the state folder cannot be used, or the file names another one.
+    pub fn new(flags: Flags) -> Result<Self, ConfigError> {
+        let started = now_ms();
+        let config = read(&flags)?;
+        let state = State::at(config.state.as_deref());
+        let other = |error: crate::state::StateError| ConfigError::Other(error.to_string());
+        state.create().map_err(other)?;
+        let identity = state.identity().map_err(other)?;
+        Ok(Self { flags, state, identity, started, shares: Shares::default() })
+    }
+
+    /// The policy store.
+    pub fn store(&self) -> PolicyStore {
+        PolicyStore::new(self.state.clone())
+    }
+
+    /// Reads all sources and makes the configuration.
+    ///
+    /// # Errors
+    /// What is wrong with which source.
+    pub fn make(&mut self) -> Result<Made, ConfigError> {
+        let config = read(&self.flags)?;
+        let other = |error: String| ConfigError::Other(error);
+        let file = users::load(&self.user_file(&config)).map_err(|e| other(e.to_string()))?;
+        let users = users::together(file, &config.user, &self.flags.users)
+            .map_err(|e| other(e.to_string()))?;
+        let policy = self.policy(&config)?;
+        let shares = self.shares.open(&config).map_err(other)?;
+        let server = snapshot::server_config(Parts {
+            config: &config,
+            identity: &self.identity,
+            policy,
+            users: Arc::new(users),
+            shares,
+        });
+        Ok(Made { config, server })
+    }
+
+    fn policy(&self, config: &Config) -> Result<Effective, ConfigError> {
+        let local = self.store().load().map_err(|e| ConfigError::Other(e.to_string()))?;
+        Ok(store::effective(&config.policy, self.flags.policy, self.started, &local))
+    }
+
+    /// The user file.
+    pub fn user_file(&self, config: &Config) -> PathBuf {
+        self.state.file(&config.user_file)
+    }
+}
+
+/// File and flags together.
+fn read(flags: &Flags) -> Result<Config, ConfigError> {
+    let file = match &flags.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    flags.over(file).map_err(ConfigError::Other)
+}
+
+/// Versions of the files a server watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamps {
+    config: Option<Stamp>,
+    users: Option<Stamp>,
+    policy: Option<Stamp>,
+}
+
+struct InForce {
+    sources: Sources,
+    config: Config,
+    /// The files as they were when last read, whether they were accepted or not.
+    stamps: Stamps,
+    /// What the last change of policy did.
+    applied: Applied,
+}
+
+/// A running server.
+pub struct Control {
+    shell: Arc<Shell>,
+    in_force: Mutex<InForce>,
+}
+
+impl Control {
+    /// Takes over a server that was started with `made`.
+    pub fn new(shell: Arc<Shell>, sources: Sources, made_of: Config) -> Arc<Self> {
+        let stamps = stamps(&sources, &made_of);
+        Arc::new(Self {
+            shell,
+            in_force: Mutex::new(InForce {
+                sources,
+                config: made_of,
+                stamps,
+                applied: Applied::default(),
+            }),
+        })
+    }
+
+    /// The engine.
+    pub fn server(&self) -> &Arc<Server> {
+        self.shell.server()
+    }
+
+    /// Reads the configuration and the users again. What is wrong leaves the old
+    /// configuration in force and is logged.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub async fn reload(&self) -> Result<Applied, ConfigError> {
+        let mut in_force = self.in_force.lock().await;
+        let config = &in_force.config;
+        in_force.stamps = stamps(&in_force.sources, config);
+        let made = match in_force.sources.make() {
+            Ok(made) => made,
+            Err(error) => {
+                tracing::error!("configuration refused, the old one stays in force: {error}");
+                return Err(error);
+            }
+        };
+        if snapshot::listeners(&made.config) != snapshot::listeners(&in_force.config) {
+            tracing::warn!("a change of `listen` takes a restart");
+        }
+        if snapshot::shell_limits(&made.config.limits)
+            != snapshot::shell_limits(&in_force.config.limits)
+        {
+            tracing::warn!("a change of the limits of connections takes a restart");
+        }
+        if made.config.logging != in_force.config.logging {
+            tracing::warn!("a change of `logging` takes a restart");
+        }
+        in_force.stamps = stamps(&in_force.sources, &made.config);
+        in_force.config = made.config;
+        let applied = self.put_in_force(made.server).await;
+        in_force.applied = applied;
+        tracing::info!("configuration reloaded");
+        Ok(applied)
+    }
+
+    /// Reads the local policy store again, if it changed.
+    ///
+    /// # Errors
+    /// What is wrong with it; the old policy stays in force.
+    pub async fn apply_policy(&self) -> Result<Applied, ConfigError> {
+        let mut in_force = self.in_force.lock().await;
+        let now = Stamp::of(&in_force.sources.store().path());
+        if now == in_force.stamps.policy {
+            // Seen already: by the watch of the files, a moment ago.
+            return Ok(in_force.applied);
+        }
+        in_force.stamps.policy = now;
+        let policy = match in_force.sources.policy(&in_force.config) {
+            Ok(policy) => policy,
+            Err(error) => {
+                tracing::error!("local policy refused, the old one stays in force: {error}");
+                return Err(error);
+            }
+        };
+        let mut server = ServerConfig::clone(&self.server().config.load());
+        server.policy = Arc::new(policy);
+        in_force.applied = self.put_in_force(server).await;
+        Ok(in_force.applied)
+    }
+
+    async fn put_in_force(&self, server: ServerConfig) -> Applied {
+        let before = Arc::clone(&self.server().config.load().policy);
+        let after = Arc::clone(&server.policy);
+        let PolicyOutcome { satisfied, kept, ended } = self.shell.apply(server).await;
+        let applied = Applied { satisfied, kept, ended };
+        for setting in Setting::ALL {
+            let (old, new) = (before.get(setting), after.get(setting));
+            if old.value != new.value {
+                tracing::info!(
+                    "policy: {setting} is now {} ({}), it was {} ({})",
+                    new.value,
+                    new.source,
+                    old.value,
+                    old.source
+                );
+            }
+        }
+        if before.settings() != after.settings() {
+            tracing::info!(satisfied, kept, ended, "policy applied to the live sessions");
+        }
+        applied
+    }
+
+    /// Looks whether a file changed, and reads it.
+    pub(crate) async fn look(&self) {
+        let (before, now) = {
+            let in_force = self.in_force.lock().await;
+            (in_force.stamps, stamps(&in_force.sources, &in_force.config))
+        };
+        // What is wrong was logged.
+        if before.config != now.config || before.users != now.users {
+            let _ = self.reload().await;
+        } else if before.policy != now.policy {
+            let _ = self.apply_policy().await;
+        }
+    }
+
+    /// Answers a request of the admin socket.
+    pub async fn answer(&self, request: Request) -> Answer {
+        let failed = |error: ConfigError| Answer::Failed { error: error.to_string() };
+        match request {
+            Request::Status => Answer::Status(self.status().await),
+            Request::Sessions => Answer::Sessions { sessions: self.sessions() },
+            Request::Policy => Answer::policy(&self.server().config.load().policy),
+            Request::ApplyPolicy => {
+                self.apply_policy().await.map_or_else(failed, Answer::Applied)
+            }
+            Request::Reload => self.reload().await.map_or_else(failed, Answer::Applied),
+            Request::CloseSession { id } => match self.server().registry.get(id) {
+                Some(session) => {
+                    session.end("closed by the administrator");
+                    Answer::Done
+                }
+                None => Answer::Failed { error: format!("there is no session {id}") },
+            },
+        }
+    }
+
+    async fn status(&self) -> Status {
+        let server = self.server();
+        let counters = server.statistics.all();
+        Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            addresses: self.shell.addresses().iter().map(ToString::to_string).collect(),
+            started: self.in_force.lock().await.sources.started / 1000,
+            connections: self.shell.connections(),
+            sessions: server.registry.list().len(),
+            counters: counters.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+        }
+    }
+
+    /// The live sessions.
+    pub fn sessions(&self) -> Vec<SessionRow> {
+        let server = self.server();
+        let now = countersign_core::Now {
+            wall: server.host.now(),
+            monotonic: server.host.monotonic(),
+        };
+        let row = |record: &Arc<countersign_core::registry::SessionRecord>| {
+            let facts = record.facts();
+            let identity = match (facts.anonymous, facts.guest) {
+                (true, _) => "anonymous",
+                (_, true) => "guest",
+                _ => "user",
+            };
+            SessionRow {
+                id: record.id,
+                pid: std::process::id(),
+                address: facts.address.to_string(),
+                machine: facts.machine,
+                user: match (facts.domain.is_empty(), facts.user.is_empty()) {
+                    (false, false) => format!("{}\\{}", facts.domain, facts.user),
+                    _ => facts.user,
+                },
+                identity: identity.to_owned(),
+                dialect: dialect_name(facts.dialect).to_owned(),
+                signed: facts.signing.is_some(),
+                signing_required: facts.signing_required,
+                algorithm: facts.signing.map(str::to_owned),
+                reason: facts.reason,
+                encrypted: facts.encryption.map(str::to_owned),
+                opens: record.opens.load(std::sync::atomic::Ordering::Relaxed),
+                age: seconds_between(facts.created, now.wall),
+                idle: record.idle(now).as_secs(),
+            }
+        };
+        server.registry.list().iter().map(row).collect()
+    }
+}
+
+/// FILETIME counts 100 ns.
+fn seconds_between(from: countersign_wire::FileTime, to: countersign_wire::FileTime) -> u64 {
+    to.0.saturating_sub(from.0) / 10_000_000
+}
+
+fn dialect_name(dialect: Dialect) -> &'static str {
+    dialect.word()
+}
+
+fn stamps(sources: &Sources, config: &Config) -> Stamps {
+    Stamps {
+        config: sources.flags.config.as_deref().and_then(Stamp::of),
+        users: Stamp::of(&sources.user_file(config)),
+        policy: Stamp::of(&sources.store().path()),
+    }
+}
