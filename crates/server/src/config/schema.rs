@@ -251,6 +251,8 @@ section! {
         smb1_searches: usize = Limits::default().smb1_searches;
         /// SMB1 transactions being put together from secondaries, per connection.
         smb1_transaction_bytes: Bytes = Bytes(4 << 20);
+        /// Longest frame before a session exists.
+        first_frames: Bytes = Bytes(128 << 10);
         /// Time a connection may stay without a session.
         unauthenticated: Duration = Limits::default().unauthenticated;
         /// Size of one security token.

@@ -210,6 +210,7 @@ pub fn server_config(parts: Parts<'_>) -> ServerConfig {
 
 fn engine_limits(limits: &LimitSection) -> Limits {
     Limits {
+        first_frames: size(limits.first_frames.0),
         max_transact: size32(limits.max_transact.0),
         smb1_buffer: size32(limits.smb1_buffer.0),
         smb1_mpx: limits.smb1_mpx,

@@ -160,6 +160,7 @@ impl Checker<'_> {
             ("max-transact", limits.max_transact.0, 64 << 10, 8 << 20),
             ("smb1-buffer", limits.smb1_buffer.0, 1024, 65_535),
             ("smb1-transaction-bytes", limits.smb1_transaction_bytes.0, 64 << 10, 1 << 30),
+            ("first-frames", limits.first_frames.0, 16 << 10, 16 << 20),
             ("token-bytes", limits.token_bytes.0, 1 << 10, 1 << 20),
             ("queued-output", limits.queued_output.0, 1 << 20, 1 << 30),
         ];
