@@ -15,6 +15,7 @@
 pub mod config;
 pub mod connection;
 pub mod gate;
+pub mod info;
 pub mod link;
 pub mod logon;
 pub mod pipes;
