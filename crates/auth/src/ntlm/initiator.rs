@@ -98,6 +98,8 @@ impl NtlmInitiator {
         let flags = self.flags & challenge.flags;
         let who = &self.credentials;
         if who.user.is_empty() {
+            // There is no key to exchange.
+            let flags = flags - NegotiateFlags::KEY_EXCHANGE;
             let message = Authenticate {
                 lm_response: vec![0],
                 workstation: who.workstation.clone(),

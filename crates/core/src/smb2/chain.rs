@@ -349,7 +349,8 @@ impl Smb2 {
         }
         match row.session {
             Need::Nothing => {}
-            Need::Valid | Need::Expired => {
+            Need::IfNamed if ids.session == 0 => {}
+            Need::IfNamed | Need::Valid | Need::Expired => {
                 let state = request.session.as_ref().map(|s| s.state());
                 match (row.session, state) {
                     (_, None | Some(SessionState::Ended)) => {

@@ -33,6 +33,8 @@ pub struct Row {
 pub enum Need {
     /// None.
     Nothing,
+    /// None, but one that is named must be there (ECHO).
+    IfNamed,
     /// A valid one.
     Valid,
     /// One that may have expired (LOGOFF, CLOSE, UNLOCK, ECHO work on it).
@@ -125,7 +127,7 @@ pub static TABLE: &[Row] = &[
         ..row(Command::IOCTL, 57, Some(FileIdAt { offset: 8, optional: true }), not_yet)
     },
     Row {
-        session: Need::Nothing,
+        session: Need::IfNamed,
         tree: false,
         ..row(Command::ECHO, 4, None, echo::handle)
     },
