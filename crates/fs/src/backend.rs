@@ -117,8 +117,12 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// `NotSupported` where the host cannot, `InsufficientResources` behind the limit.
-    fn watch(&self, path: &SmbPath, recursive: bool, sink: Arc<dyn WatchSink>)
-    -> Result<Box<dyn Watch>>;
+    fn watch(
+        &self,
+        path: &SmbPath,
+        recursive: bool,
+        sink: Arc<dyn WatchSink>,
+    ) -> Result<Box<dyn Watch>>;
 }
 
 /// A running watch; ends when dropped.
@@ -226,8 +230,13 @@ pub trait Handle: Send + Sync + core::fmt::Debug {
     ///
     /// # Errors
     /// `Io`, `DiskFull`, `NotSupported` (the service then copies itself).
-    fn copy_from(&self, from: &dyn Handle, from_offset: u64, to_offset: u64, length: u64)
-    -> Result<u64>;
+    fn copy_from(
+        &self,
+        from: &dyn Handle,
+        from_offset: u64,
+        to_offset: u64,
+        length: u64,
+    ) -> Result<u64>;
 
     /// Streams of the file (the unnamed one first, for files).
     ///
@@ -314,6 +323,8 @@ pub trait DirCursor: Send + core::fmt::Debug {
     ///
     /// # Errors
     /// `Io`.
-    fn next(&mut self, wanted: &mut dyn FnMut(&str, Option<&str>) -> bool)
-    -> Result<Option<DirEntry>>;
+    fn next(
+        &mut self,
+        wanted: &mut dyn FnMut(&str, Option<&str>) -> bool,
+    ) -> Result<Option<DirEntry>>;
 }

@@ -71,6 +71,16 @@ pub enum FsError {
     NotSameDevice,
     #[error("oplock protocol violated")]
     InvalidOplockProtocol,
+    #[error("an oplock would have to be broken")]
+    CannotBreakOplock,
+    #[error("no break is in progress")]
+    NotBreaking,
+    #[error("acknowledged more than is left")]
+    RequestNotAccepted,
+    #[error("device is in the wrong state")]
+    InvalidDeviceState,
+    #[error("range to lock is beyond the largest offset")]
+    InvalidLockRange,
     #[error("call was cancelled")]
     Cancelled,
     #[error("object with that id not found")]

@@ -97,13 +97,19 @@ impl SmbPath {
 
     /// The same path without its stream.
     pub fn without_stream(&self) -> Self {
-        Self { components: self.components.clone(), stream: None }
+        Self {
+            components: self.components.clone(),
+            stream: None,
+        }
     }
 
     /// The folder that holds this path's last component; none for the root.
     pub fn parent(&self) -> Option<Self> {
         let (_, parents) = self.components.split_last()?;
-        Some(Self { components: parents.to_vec(), stream: None })
+        Some(Self {
+            components: parents.to_vec(),
+            stream: None,
+        })
     }
 
     /// This path with one more component.
@@ -117,13 +123,19 @@ impl SmbPath {
         }
         let mut components = self.components.clone();
         components.push(name.to_owned());
-        Ok(Self { components, stream: None })
+        Ok(Self {
+            components,
+            stream: None,
+        })
     }
 
     /// This path with a named stream ("" for the unnamed one).
     #[must_use]
     pub fn with_stream(&self, name: &str) -> Self {
-        Self { components: self.components.clone(), stream: Some(StreamName(name.to_owned())) }
+        Self {
+            components: self.components.clone(),
+            stream: Some(StreamName(name.to_owned())),
+        }
     }
 }
 
@@ -175,7 +187,10 @@ mod tests {
     #[test]
     fn nothing_leaves_the_root() {
         assert_eq!(SmbPath::parse("..").unwrap_err(), FsError::PathSyntaxBad);
-        assert_eq!(SmbPath::parse(r"a\..\..\b").unwrap_err(), FsError::PathSyntaxBad);
+        assert_eq!(
+            SmbPath::parse(r"a\..\..\b").unwrap_err(),
+            FsError::PathSyntaxBad
+        );
         assert_eq!(SmbPath::parse(r"a\..\b").unwrap().to_string(), "b");
         assert!(SmbPath::parse(r"\").unwrap().is_root());
         assert!(SmbPath::parse("a\0b").is_err());
@@ -188,7 +203,10 @@ mod tests {
         assert_eq!(p.file_name(), Some("file"));
         assert_eq!(SmbPath::parse("f::$data").unwrap().stream(), Some(""));
         assert_eq!(SmbPath::parse("f:").unwrap_err(), FsError::NameInvalid);
-        assert_eq!(SmbPath::parse("f:x:$INDEX").unwrap_err(), FsError::NameInvalid);
+        assert_eq!(
+            SmbPath::parse("f:x:$INDEX").unwrap_err(),
+            FsError::NameInvalid
+        );
         assert_eq!(SmbPath::parse(r"f:x\y").unwrap_err(), FsError::NameInvalid);
     }
 }

@@ -29,7 +29,12 @@ impl Pattern {
             units.push(c);
         }
         let literal = !has_wildcards(pattern) && !pattern.is_empty();
-        Self { units, all, literal, case_sensitive }
+        Self {
+            units,
+            all,
+            literal,
+            case_sensitive,
+        }
     }
 
     /// Whether it has no wildcard, so that at most one name matches.
@@ -47,8 +52,10 @@ impl Pattern {
         if self.all {
             return true;
         }
-        let name: Vec<char> =
-            name.chars().map(|c| if self.case_sensitive { c } else { fold(c) }).collect();
+        let name: Vec<char> = name
+            .chars()
+            .map(|c| if self.case_sensitive { c } else { fold(c) })
+            .collect();
         matches_units(&self.units, &name)
     }
 
@@ -161,7 +168,8 @@ fn close_over(pattern: &[char], states: &mut [bool], at_end: bool) {
             '>' | '"' => at_end,
             _ => false,
         };
-        if passes && states.get(j) == Some(&true)
+        if passes
+            && states.get(j) == Some(&true)
             && let Some(s) = states.get_mut(j + 1)
         {
             *s = true;

@@ -13,10 +13,10 @@ use super::node::{FileNode, StreamNode};
 use super::notify::Watcher;
 use super::share::Share;
 use super::times::OpenTimes;
+use crate::SmbPath;
 use crate::backend::Handle;
 use crate::call::{DenyMode, EventSink, OpenOwner};
 use crate::types::{CachingGrant, Caller, FileKey};
-use crate::SmbPath;
 
 /// An open file, folder or stream with its rights and state.
 ///
@@ -38,6 +38,8 @@ pub struct Open {
     pub(super) pid: u32,
     pub(super) client: Guid,
     pub(super) app_instance: Option<Guid>,
+    /// Key of the lease on the folder that its client holds, if it said so.
+    pub(super) parent_lease: Option<[u8; 16]>,
     pub(super) opened_at: FileTime,
     pub(super) case_sensitive: bool,
     pub(super) path: RwLock<Arc<SmbPath>>,

@@ -16,7 +16,9 @@ pub struct Share {
 
 impl core::fmt::Debug for Share {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Share").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Share")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

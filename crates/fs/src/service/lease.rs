@@ -1,4 +1,0 @@
-//! Leases.
-/// A lease on a file.
-#[derive(Debug)]
-pub(super) struct Lease {}
