@@ -3,6 +3,8 @@
 //! It signs, encrypts and counts as a client should unless told otherwise, and
 //! checks every signature it gets, so that a test asserts statuses and flags only.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use countersign_auth::NtHash;
 use countersign_auth::ntlm::seal::Sender as NtlmSender;
 use countersign_auth::ntlm::{ClientRandom, NtlmCredentials, NtlmInitiator};
@@ -376,7 +378,14 @@ impl<W: Wire> Client<W> {
                 NegotiationToken::Init(_) => return Some(leg),
             }
         };
-        let random = ClientRandom { challenge: *b"testtest", session_key: [0x5A; 16].into() };
+        // Not random, but another key for each logon.
+        static LOGONS: AtomicU64 = AtomicU64::new(1);
+        let number = LOGONS.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+        let mut key = [0x5A; 16];
+        for (to, from) in key.iter_mut().zip(number) {
+            *to ^= from;
+        }
+        let random = ClientRandom { challenge: *b"testtest", session_key: key.into() };
         let done = client.authenticate(&challenge, &random).expect("CHALLENGE");
         let second = if logon.raw {
             done.token.clone()
@@ -507,4 +516,28 @@ pub fn contexts(offer: &Offer) -> Vec<NegotiateContext<'static>> {
         }
     }
     out
+}
+
+impl Session {
+    /// A session whose keys are known from elsewhere.
+    pub fn known(
+        id: u64,
+        keys: SessionKeys,
+        algorithm: SigningAlgorithm,
+        cipher: Option<Cipher>,
+    ) -> Self {
+        let key = |k: &Option<countersign_crypto::smb2::CipherKey>| {
+            TransformKey::new(cipher?, k.as_ref()?).ok()
+        };
+        Self {
+            id,
+            sign: true,
+            encrypt: false,
+            signing: Some(SigningKey::new(algorithm, &keys.signing_key)),
+            seal: key(&keys.client_to_server),
+            open: key(&keys.server_to_client),
+            keys: Some(keys),
+            nonces: NonceCounter::new(),
+        }
+    }
 }
