@@ -1,2 +1,36 @@
 //! The Countersign binary.
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod output;
+mod password;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use commands::serve::ServeArguments;
+
+/// A command that failed: what is said on standard error. Exit code 1; bad usage is 2.
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let command = arguments.command.unwrap_or(Command::Serve(Box::<ServeArguments>::default()));
+    let outcome = match command {
+        Command::Serve(arguments) => commands::serve::run(*arguments),
+        Command::User(command) => commands::user::run(command),
+        Command::Policy(command) => commands::policy::run(command),
+        Command::Sessions(arguments) => commands::sessions::run(&arguments),
+        Command::Config(command) => commands::config::run(&command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            output::complain(&message);
+            ExitCode::FAILURE
+        }
+    }
+}

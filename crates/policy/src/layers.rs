@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde::ser::SerializeStruct as _;
 
 use crate::posture::Posture;
 use crate::profile::{Profile, Role};
@@ -163,11 +164,40 @@ impl Layers {
     }
 }
 
-/// The four settings in force, each with its source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// The four settings in force, each with its source. Serialised it also says what
+/// they come to: `effect.server.smb1` and the like.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
     standing: [Standing; 4],
     declined: bool,
+}
+
+impl Serialize for Effective {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Side {
+            smb1: &'static str,
+            smb2: &'static str,
+        }
+        #[derive(Serialize)]
+        struct Effect {
+            server: Side,
+            client: Side,
+        }
+        let side = |posture: Posture, requires: bool| Side {
+            smb1: posture.name(),
+            smb2: if requires { "required" } else { "enabled" },
+        };
+        let effect = Effect {
+            server: side(self.server_posture(), self.server_requires()),
+            client: side(self.client_posture(), self.client_requires()),
+        };
+        let mut object = serializer.serialize_struct("Effective", 3)?;
+        object.serialize_field("settings", &self.standing)?;
+        object.serialize_field("declined", &self.declined)?;
+        object.serialize_field("effect", &effect)?;
+        object.end()
+    }
 }
 
 impl Default for Effective {

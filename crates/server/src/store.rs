@@ -104,36 +104,46 @@ impl PolicyStore {
         }
     }
 
-    /// Sets a setting, or takes it out (`None`), as a whole or not at all.
+    /// Sets settings, or takes them out (`None`): all of them or none.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn change(&self, setting: Setting, value: Option<Value>) -> Result<Change, StateError> {
+    pub fn change(
+        &self,
+        wanted: &[(Setting, Option<Value>)],
+    ) -> Result<Vec<Change>, StateError> {
         self.state.create()?;
         let path = self.path();
         let _lock = lock_beside(&path).map_err(StateError::at(&path))?;
         let mut policy = self.load()?;
         let (at, by) = (now_ms(), current_user());
-        let before = match value {
-            Some(value) => {
-                policy.settings.insert(setting, Entry { value, since: at, by: by.clone() })
-            }
-            None => policy.settings.remove(&setting),
-        };
+        let mut changes = Vec::new();
+        for &(setting, value) in wanted {
+            let before = match value {
+                Some(value) => {
+                    policy.settings.insert(setting, Entry { value, since: at, by: by.clone() })
+                }
+                None => policy.settings.remove(&setting),
+            };
+            let from = before.map(|entry| entry.value);
+            changes.push(Change { at, by: by.clone(), setting, from, to: value });
+        }
         let text = serde_json::to_string_pretty(&policy)
             .map_err(|error| StateError { path: path.clone(), source: error.into() })?;
         write_whole(&path, format!("{text}\n").as_bytes()).map_err(StateError::at(&path))?;
-        let change = Change { at, by, setting, from: before.map(|entry| entry.value), to: value };
-        self.note(&change).map_err(StateError::at(&self.history_path()))?;
-        Ok(change)
+        self.note(&changes).map_err(StateError::at(&self.history_path()))?;
+        Ok(changes)
     }
 
-    fn note(&self, change: &Change) -> io::Result<()> {
-        let mut line = serde_json::to_string(change)?;
-        line.push('\n');
+    fn note(&self, changes: &[Change]) -> io::Result<()> {
+        let mut lines = String::new();
+        for change in changes {
+            lines.push_str(&serde_json::to_string(change)?);
+            lines.push('\n');
+        }
         let mut file =
             OpenOptions::new().append(true).create(true).mode(0o600).open(self.history_path())?;
-        file.write_all(line.as_bytes())?;
+        file.write_all(lines.as_bytes())?;
         file.sync_data()
     }
 }
@@ -192,11 +202,11 @@ mod tests {
     fn changes_are_kept_and_their_history_says_who() {
         let (_folder, store) = store();
         assert_eq!(store.load().unwrap(), LocalPolicy::default());
-        store.change(ALWAYS, Some(Value::Enabled)).unwrap();
-        let change = store.change(ALWAYS, Some(Value::Disabled)).unwrap();
-        assert_eq!((change.from, change.to), (Some(Value::Enabled), Some(Value::Disabled)));
+        store.change(&[(ALWAYS, Some(Value::Enabled))]).unwrap();
+        let changes = store.change(&[(ALWAYS, Some(Value::Disabled))]).unwrap();
+        assert_eq!((changes[0].from, changes[0].to), (Some(Value::Enabled), Some(Value::Disabled)));
         assert_eq!(store.load().unwrap().settings[&ALWAYS].value, Value::Disabled);
-        store.change(ALWAYS, None).unwrap();
+        store.change(&[(ALWAYS, None)]).unwrap();
         assert!(store.load().unwrap().settings.is_empty());
         let history = fs::read_to_string(store.history_path()).unwrap();
         let lines: Vec<Change> =
@@ -214,7 +224,7 @@ mod tests {
                 let store = &store;
                 scope.spawn(move || {
                     for _ in 0..5 {
-                        store.change(setting, Some(Value::Enabled)).unwrap();
+                        store.change(&[(setting, Some(Value::Enabled))]).unwrap();
                     }
                 });
             }
@@ -226,10 +236,10 @@ mod tests {
     #[test]
     fn a_damaged_store_is_refused_rather_than_forgotten() {
         let (_folder, store) = store();
-        store.change(ALWAYS, Some(Value::Enabled)).unwrap();
+        store.change(&[(ALWAYS, Some(Value::Enabled))]).unwrap();
         fs::write(store.path(), "{").unwrap();
         assert!(store.load().is_err());
-        assert!(store.change(ALWAYS, None).is_err());
+        assert!(store.change(&[(ALWAYS, None)]).is_err());
     }
 
     fn said(value: Value, since: u64) -> LocalPolicy {

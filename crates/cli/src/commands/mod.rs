@@ -1,0 +1,7 @@
+//! One file for each command.
+
+pub(crate) mod config;
+pub(crate) mod policy;
+pub(crate) mod serve;
+pub(crate) mod sessions;
+pub(crate) mod user;

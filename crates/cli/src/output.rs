@@ -1,0 +1,76 @@
+//! What the commands write.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Writes a line to standard output at once. A reader that has gone is no failure
+/// of the command.
+pub(crate) fn say(line: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(line.as_bytes());
+    let _ = out.write_all(b"\n");
+    let _ = out.flush();
+}
+
+/// Writes why a command failed.
+pub(crate) fn complain(message: &str) {
+    let _ = writeln!(io::stderr().lock(), "countersign: {message}");
+}
+
+/// Writes a value as JSON.
+pub(crate) fn say_json(value: &impl Serialize) -> Result<(), String> {
+    say(&serde_json::to_string_pretty(value).map_err(|error| error.to_string())?);
+    Ok(())
+}
+
+/// Rows under a head, in columns as wide as they need to be.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|word| word.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: Vec<&str>| {
+        let cells: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![line(head.to_vec())];
+    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    lines.join("\n")
+}
+
+/// Seconds as people read them.
+pub(crate) fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// A control character in a name a client gave must not reach the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned() {
+        let rows = vec![vec!["1".to_owned(), "alice".to_owned()], vec!["10".to_owned(), "b".to_owned()]];
+        assert_eq!(table(&["ID", "USER"], &rows), "ID  USER\n1   alice\n10  b");
+    }
+
+    #[test]
+    fn spans_are_short() {
+        for (seconds, text) in [(0, "0s"), (61, "1m01s"), (3661, "1h01m"), (90_000, "1d01h")] {
+            assert_eq!(span(seconds), text);
+        }
+    }
+}

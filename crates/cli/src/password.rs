@@ -1,0 +1,107 @@
+//! Where passwords come from: a prompt without echo, a file, or standard input.
+
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+/// Longest password read.
+const LONGEST: u64 = 4096;
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct PasswordSource {
+    /// Read the password from the first line of a file
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+impl PasswordSource {
+    /// The password; asks for it twice when no other source is named.
+    pub(crate) fn read(&self, name: &str) -> Result<Zeroizing<String>, String> {
+        let password = if let Some(path) = &self.password_file {
+            from_file(path)?
+        } else if self.password_stdin {
+            first_line(io::stdin().lock()).map_err(|error| format!("standard input: {error}"))?
+        } else {
+            ask(name)?
+        };
+        if password.is_empty() {
+            return Err("an empty password is not accepted".to_owned());
+        }
+        Ok(password)
+    }
+}
+
+fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
+    let file = fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    first_line(io::BufReader::new(file)).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn first_line(from: impl BufRead) -> io::Result<Zeroizing<String>> {
+    let mut line = Zeroizing::new(String::new());
+    from.take(LONGEST).read_line(&mut line)?;
+    let length = line.trim_end_matches(['\r', '\n']).len();
+    line.truncate(length);
+    Ok(line)
+}
+
+fn ask(name: &str) -> Result<Zeroizing<String>, String> {
+    if !io::stdin().is_terminal() {
+        return Err(
+            "no terminal to ask for the password: use --password-stdin or --password-file"
+                .to_owned(),
+        );
+    }
+    let once = prompt(&format!("Password for {name}: ")).map_err(|error| error.to_string())?;
+    let twice = prompt("Once more: ").map_err(|error| error.to_string())?;
+    if once != twice {
+        return Err("the two passwords differ".to_owned());
+    }
+    Ok(once)
+}
+
+/// Echo is off as long as this lives.
+struct Quiet(Termios);
+
+impl Quiet {
+    fn new() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &quiet)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+fn prompt(text: &str) -> io::Result<Zeroizing<String>> {
+    let _quiet = Quiet::new()?;
+    let mut err = io::stderr().lock();
+    err.write_all(text.as_bytes())?;
+    err.flush()?;
+    first_line(io::stdin().lock())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_line_end_is_taken_off() {
+        assert_eq!(&**first_line(&b" p w \r\nnext"[..]).unwrap(), " p w ");
+        assert_eq!(&**first_line(&b""[..]).unwrap(), "");
+    }
+}
