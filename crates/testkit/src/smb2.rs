@@ -467,6 +467,8 @@ impl<W: Wire> Client<W> {
             open = keys.server_to_client.as_ref().and_then(|k| TransformKey::new(cipher, k).ok());
         }
         let signing = keys.as_ref().map(|k| SigningKey::new(self.algorithm, &k.signing_key));
+        // A session that was lent for its binding has its own key now.
+        self.sessions.retain(|s| s.id != id);
         self.sessions.push(Session {
             id,
             sign: keys.is_some(),
@@ -490,6 +492,32 @@ impl<W: Wire> Client<W> {
             self.tree = reply.header.tree_id().expect("a TreeId");
         }
         Some(reply)
+    }
+
+    /// Takes other bytes for the NEGOTIATE request than were sent: what a client
+    /// knows when somebody alters messages on the way.
+    pub fn rehash(&mut self, request: &[u8]) {
+        let mut hash = PreauthHash::new();
+        hash.update(request);
+        hash.update(&self.negotiated);
+        self.preauth = hash;
+    }
+
+    /// Knows another connection's session with its key, to bind it here.
+    pub fn lend_session<V>(&mut self, from: &Client<V>) {
+        let lent = from.sessions.last().expect("a session");
+        let key = lent.keys.as_ref().map(|k| k.signing_key);
+        self.sessions.retain(|s| s.id != lent.id);
+        self.sessions.push(Session {
+            id: lent.id,
+            keys: None,
+            sign: key.is_some(),
+            encrypt: false,
+            signing: key.map(|k| SigningKey::new(self.algorithm, &k)),
+            seal: None,
+            open: None,
+            nonces: NonceCounter::new(),
+        });
     }
 
     /// The present session.

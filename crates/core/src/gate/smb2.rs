@@ -273,15 +273,22 @@ pub(crate) enum Refused {
     Reply {
         /// The status.
         status: NtStatus,
-        /// Why.
-        reason: Reason,
+        /// Why, when policy refused it.
+        reason: Option<Reason>,
         /// For the reply only: it gives no right to act.
         seal: RefusalSeal,
     },
     /// No answer.
-    Ignore(Reason),
+    Ignore,
     /// Close.
     Disconnect(Reason),
+}
+
+impl Refused {
+    /// A refusal before policy was asked, with no key to sign it.
+    pub(crate) fn unsigned(status: NtStatus) -> Self {
+        Self::Reply { status, reason: None, seal: RefusalSeal(Seal::default()) }
+    }
 }
 
 /// How a refusal is protected.
@@ -342,10 +349,10 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
         }
         Verdict::Refuse { status, sign, reason } => Err(Refused::Reply {
             status: refusal(status),
-            reason,
+            reason: Some(reason),
             seal: RefusalSeal(sealed(sign)),
         }),
-        Verdict::Ignore { reason } => Err(Refused::Ignore(reason)),
+        Verdict::Ignore { .. } => Err(Refused::Ignore),
         Verdict::Disconnect { reason } => Err(Refused::Disconnect(reason)),
     }
 }

@@ -11,6 +11,7 @@ use super::dispatch::{self, Need, Row};
 use super::front::{Active, Flow, Smb2};
 use super::handler::{Context, Request, Response, Step};
 use super::session::{Session, SessionState};
+use super::session_setup;
 use super::state::Phase;
 use crate::connection::Now;
 use crate::gate::smb2::{self as gate, Admission, Admitted, Arrived, Outgoing, Refused};
@@ -96,8 +97,10 @@ struct Ids {
 
 /// A request that is answered without a handler.
 enum Refusal {
+    /// It alone fails.
     Status(NtStatus),
-    Drop(&'static str),
+    /// It and everything related to it.
+    Lost(NtStatus),
 }
 
 impl Smb2 {
@@ -136,15 +139,25 @@ impl Smb2 {
             self.drop_connection(link, "message names another session than its transform");
             return Flow::Stop;
         }
-        let admitted = match self.admit(link, &arrived, ids.session) {
+        let admitted = if gate::is_binding(&header, &arrived.message)
+            && let Err(status) = session_setup::check_binding(&self.state, &link.server, &header)
+        {
+            // No key of ours can sign this answer.
+            Err(Refused::unsigned(status))
+        } else {
+            self.admit(link, &arrived, ids.session)
+        };
+        let admitted = match admitted {
             Ok(admitted) => admitted,
-            Err(Refused::Ignore(_)) => return Flow::Next(chain),
+            Err(Refused::Ignore) => return Flow::Next(chain),
             Err(Refused::Disconnect(reason)) => {
                 self.drop_connection(link, reason.code());
                 return Flow::Stop;
             }
             Err(Refused::Reply { status, reason, seal }) => {
-                self.count(link, reason);
+                if let Some(reason) = reason {
+                    self.count(link, reason);
+                }
                 let response = Response::error(status);
                 let header = self.refusal_header(&header, &ids, status);
                 chain.fail(&ids, &header, status, true);
@@ -152,7 +165,6 @@ impl Smb2 {
                 return Flow::Next(chain);
             }
         };
-        let refuse = |status| Some(Step::Fail(status));
         let Some(row) = dispatch::find(header.command) else {
             return self.reject(link, &mut chain, arrived, admitted, &ids, now);
         };
@@ -171,15 +183,16 @@ impl Smb2 {
         {
             request.header.target = Target::Sync { process_id, tree_id: tree };
         }
-        let step = match self.check(link, &mut request, row, &ids, &chain) {
+        let step = match self.check(&mut request, row, &ids, &chain) {
             Ok(()) => None,
             Err(Refusal::Status(status)) => {
-                let lost = request.session.is_none() && row.session != Need::Nothing
-                    || request.tree.is_none() && row.tree;
-                chain.fail(&ids, &request.header, status, lost);
-                refuse(status)
+                chain.fail(&ids, &request.header, status, false);
+                Some(Step::Fail(status))
             }
-            Err(Refusal::Drop(reason)) => Some(Step::Drop(reason)),
+            Err(Refusal::Lost(status)) => {
+                chain.fail(&ids, &request.header, status, true);
+                Some(Step::Fail(status))
+            }
         };
         if let Some(session) = &request.session
             && let Some(record) = session.record.get()
@@ -252,19 +265,11 @@ impl Smb2 {
         let mut key = channel.and_then(|c| c.key.clone());
         let mut known = channel.map(|c| Arc::clone(&c.session));
         if gate::is_binding(&arrived.header, &arrived.message)
-            && channel.is_none_or(|c| c.binding)
             && let Some(bound) = link.server.sessions.get(session)
-            && self.state.negotiated().is_some_and(|n| n.dialect == bound.dialect)
         {
             // [MS-SMB2] 3.3.5.5: a binding is signed with the session's own key.
-            key = bound
-                .secrets
-                .get()
-                .map(|s| s.signing().clone())
-                .filter(|k| self.state.negotiated().is_some_and(|n| n.signing == k.algorithm()));
-            if key.is_some() {
-                known = Some(bound);
-            }
+            key = bound.secrets.get().map(|s| s.signing().clone());
+            known = Some(bound);
         }
         let config = link.config();
         let facts = known.as_ref().and_then(|s| s.facts());
@@ -332,20 +337,16 @@ impl Smb2 {
     /// The row's preconditions, in the order of [MS-SMB2] 3.3.5.2.
     fn check(
         &self,
-        link: &Link,
         request: &mut Request,
         row: &Row,
         ids: &Ids,
         chain: &Chain,
     ) -> Result<(), Refusal> {
         let fail = |status| Err(Refusal::Status(status));
-        if ids.related {
-            match &chain.before {
-                // Related to nothing, or to what was not there.
-                None => return fail(NtStatus::INVALID_PARAMETER),
-                Some(before) if before.lost => return fail(NtStatus::INVALID_PARAMETER),
-                Some(_) => {}
-            }
+        let lost = |status| Err(Refusal::Lost(status));
+        if ids.related && chain.before.as_ref().is_none_or(|b| b.lost) {
+            // Related to nothing, or to what was not there.
+            return lost(NtStatus::INVALID_PARAMETER);
         }
         match row.session {
             Need::Nothing => {}
@@ -355,14 +356,14 @@ impl Smb2 {
                 match (row.session, state) {
                     (_, None | Some(SessionState::Ended)) => {
                         request.session = None;
-                        return fail(NtStatus::USER_SESSION_DELETED);
+                        return lost(NtStatus::USER_SESSION_DELETED);
                     }
                     // LOGOFF ends a logon that is not finished.
                     (_, Some(SessionState::InProgress)) if row.command != Command::LOGOFF => {
-                        return fail(NtStatus::USER_SESSION_DELETED);
+                        return lost(NtStatus::USER_SESSION_DELETED);
                     }
                     (Need::Valid, Some(SessionState::Expired)) => {
-                        return fail(NtStatus::NETWORK_SESSION_EXPIRED);
+                        return lost(NtStatus::NETWORK_SESSION_EXPIRED);
                     }
                     _ => {}
                 }
@@ -371,7 +372,7 @@ impl Smb2 {
         if row.tree {
             request.tree = self.tree_of(request.session.as_ref(), ids.tree);
             let Some(tree) = &request.tree else {
-                return fail(NtStatus::NETWORK_NAME_DELETED);
+                return lost(NtStatus::NETWORK_NAME_DELETED);
             };
             if tree.encrypt && !request.admitted.is_encrypted() {
                 // [MS-SMB2] 3.3.5.2.11.
@@ -389,7 +390,6 @@ impl Smb2 {
                 return fail(NtStatus::INVALID_PARAMETER);
             }
         }
-        let _ = link;
         self.find_open(request, row, ids, chain)
     }
 

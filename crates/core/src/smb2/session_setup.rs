@@ -10,16 +10,17 @@ use countersign_crypto::SigningAlgorithm;
 
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::{
-    Capabilities, SESSION_FLAG_BINDING, SecurityMode, SessionFlags, SessionSetupRequest,
+    Capabilities, Header, SESSION_FLAG_BINDING, SecurityMode, SessionFlags, SessionSetupRequest,
     SessionSetupResponse,
 };
 
 use super::handler::{Context, Response, Step, Wait};
 use super::session::{Session, SessionState};
-use super::state::{Channel, Setup};
+use super::state::{Channel, Setup, State};
 use crate::config::Dialect;
 use crate::gate::smb2::{self as gate, FinalSeal, LogonRefused};
 use crate::registry::SessionFacts;
+use crate::server::Server;
 
 /// What a SESSION_SETUP is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,21 +92,26 @@ fn new_session(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
     Ok((id, Purpose::New))
 }
 
-/// [MS-SMB2] 3.3.5.5.2: a session of another connection gets a channel here.
-/// In this order: look-up, dialect, signature, state, already bound.
-fn bind(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
-    let id = cx.request.header.session_id;
-    let negotiated = cx.state.negotiated().ok_or(NtStatus::INVALID_PARAMETER)?;
+/// [MS-SMB2] 3.3.5.5: whether a session of another connection may get a channel
+/// here. In this order: look-up, dialect, signature, state, bound already,
+/// algorithms. The signature itself is verified when it passes.
+pub(super) fn check_binding(
+    state: &State,
+    server: &Server,
+    header: &Header,
+) -> Result<(), NtStatus> {
+    let id = header.session_id;
+    let negotiated = state.negotiated().ok_or(NtStatus::INVALID_PARAMETER)?;
     let multi = negotiated.is_smb3()
         && negotiated.capabilities.contains(Capabilities::MULTI_CHANNEL);
     if !multi {
         return Err(NtStatus::REQUEST_NOT_ACCEPTED);
     }
-    let session = cx.link.server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
+    let session = server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
     if session.dialect != negotiated.dialect {
         return Err(NtStatus::INVALID_PARAMETER);
     }
-    if !cx.request.is_signed() {
+    if !header.is_signed() {
         return Err(NtStatus::INVALID_PARAMETER);
     }
     match session.state() {
@@ -113,25 +119,31 @@ fn bind(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
         SessionState::Ended => return Err(NtStatus::USER_SESSION_DELETED),
         SessionState::Valid | SessionState::Expired => {}
     }
+    if state.channels.get(&id).is_some_and(|c| !c.binding) {
+        return Err(NtStatus::REQUEST_NOT_ACCEPTED);
+    }
+    // Guests have no key to sign the binding with.
     let secrets = session.secrets.get().ok_or(NtStatus::NOT_SUPPORTED)?;
     if secrets.signing().algorithm() != negotiated.signing {
         return Err(NtStatus::REQUEST_OUT_OF_SEQUENCE);
     }
-    if secrets.cipher() != negotiated.cipher && secrets.cipher().is_some() {
+    if secrets.cipher() != negotiated.cipher {
         return Err(NtStatus::INVALID_PARAMETER);
     }
-    match cx.state.channels.get(&id) {
-        Some(channel) if !channel.binding => return Err(NtStatus::REQUEST_NOT_ACCEPTED),
-        Some(_) => {}
-        None => {
-            let limit = cx.request.config.limits.sessions_per_connection;
-            if cx.state.channels.len() >= limit {
-                return Err(NtStatus::INSUFFICIENT_RESOURCES);
-            }
-            cx.state
-                .channels
-                .insert(id, Channel { session, key: None, setup: None, binding: true });
+    Ok(())
+}
+
+fn bind(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
+    let id = cx.request.header.session_id;
+    check_binding(cx.state, &cx.link.server, &cx.request.header)?;
+    if !cx.state.channels.contains_key(&id) {
+        if cx.state.channels.len() >= cx.request.config.limits.sessions_per_connection {
+            return Err(NtStatus::INSUFFICIENT_RESOURCES);
         }
+        let session = cx.link.server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
+        cx.state
+            .channels
+            .insert(id, Channel { session, key: None, setup: None, binding: true });
     }
     Ok((id, Purpose::Bind))
 }
