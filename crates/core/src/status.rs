@@ -57,6 +57,11 @@ pub fn of(error: FsError) -> NtStatus {
         FsError::DuplicateObjectId => NtStatus::DUPLICATE_OBJECTID,
         FsError::Timeout => NtStatus::IO_TIMEOUT,
         FsError::Io => NtStatus::UNEXPECTED_IO_ERROR,
+        FsError::CannotBreakOplock => NtStatus::CANNOT_BREAK_OPLOCK,
+        FsError::NotBreaking => NtStatus::UNSUCCESSFUL,
+        FsError::RequestNotAccepted => NtStatus::REQUEST_NOT_ACCEPTED,
+        FsError::InvalidDeviceState => NtStatus::INVALID_DEVICE_STATE,
+        FsError::InvalidLockRange => NtStatus::INVALID_LOCK_RANGE,
         // New variants of a non-exhaustive enum.
         _ => NtStatus::UNSUCCESSFUL,
     }

@@ -15,9 +15,11 @@ pub mod backend;
 pub mod call;
 pub mod error;
 pub mod limits;
+pub mod memory;
 pub mod path;
 pub mod security;
 pub mod service;
+pub mod testing;
 pub mod types;
 pub mod wildcard;
 
