@@ -1,8 +1,0 @@
-//! Named pipes of IPC$.
-
-/// An open pipe.
-#[derive(Debug)]
-pub struct PipeOpen {
-    /// Name without `\pipe\`.
-    pub name: String,
-}
