@@ -19,6 +19,7 @@ use crate::config::OnTighten;
 use crate::connection::{Now, Signal};
 use crate::gate::smb2::{self as gate, ChannelKey, Inbound, Kind, Outgoing, SessionSecrets};
 use crate::link::{FrontEnd, Link, PolicyOutcome};
+use crate::pipes::PipeOpen;
 
 
 /// An SMB2 or SMB3 connection.
@@ -57,6 +58,22 @@ pub(super) struct Pending {
     active: Active,
     then: Continuation,
     chain: Chain,
+    /// The pipe whose answer is awaited; `None`: the file service's.
+    pipe: Option<Arc<PipeOpen>>,
+}
+
+impl Pending {
+    /// Asks for the answer now: it comes as CANCELLED.
+    fn give_up(&self, link: &Link) {
+        give_up(link, self.pipe.as_ref(), self.active.request.ticket);
+    }
+}
+
+fn give_up(link: &Link, pipe: Option<&Arc<PipeOpen>>, ticket: Ticket) {
+    match pipe {
+        Some(pipe) => pipe.cancel(ticket),
+        None => link.server.files.cancel(link.sink(), ticket),
+    }
 }
 
 /// A step to be taken later.
@@ -171,6 +188,13 @@ impl Smb2 {
                     self.delayed.push(Delayed { at, active, step: *step, chain });
                     return Flow::Stop;
                 }
+                Step::Wait(Wait::Pipe(pipe, then)) => {
+                    self.park(link, &mut active, &mut chain, Some(&pipe), now);
+                    let ticket = active.request.ticket;
+                    let pending = Pending { active, then, chain, pipe: Some(pipe) };
+                    self.pending.insert(ticket, pending);
+                    return Flow::Stop;
+                }
                 Step::Call(call, then) => {
                     let Some(context) = call_context(link, &active.request) else {
                         step = Step::Fail(NtStatus::INVALID_DEVICE_REQUEST);
@@ -187,9 +211,10 @@ impl Smb2 {
                             then(&mut cx, result)
                         }
                         Outcome::Pending => {
-                            self.park(link, &mut active, &mut chain, now);
+                            self.park(link, &mut active, &mut chain, None, now);
                             let ticket = active.request.ticket;
-                            self.pending.insert(ticket, Pending { active, then, chain });
+                            let pending = Pending { active, then, chain, pipe: None };
+                            self.pending.insert(ticket, pending);
                             return Flow::Stop;
                         }
                     }
@@ -199,7 +224,14 @@ impl Smb2 {
     }
 
     /// [MS-SMB2] 3.3.4.2: an interim response, at once or after a while.
-    fn park(&mut self, link: &mut Link, active: &mut Active, chain: &mut Chain, now: Now) {
+    fn park(
+        &mut self,
+        link: &mut Link,
+        active: &mut Active,
+        chain: &mut Chain,
+        pipe: Option<&Arc<PipeOpen>>,
+        now: Now,
+    ) {
         if self.pending.len() >= active.request.config.limits.pending_calls {
             active.fail_with = Some(NtStatus::INSUFFICIENT_RESOURCES);
         } else if active.row.interim == Interim::Now && !chain.is_last() {
@@ -208,7 +240,7 @@ impl Smb2 {
             active.fail_with = Some(NtStatus::INTERNAL_ERROR);
         }
         if active.fail_with.is_some() {
-            link.server.files.cancel(link.sink(), active.request.ticket);
+            give_up(link, pipe, active.request.ticket);
             return;
         }
         match active.row.interim {
@@ -358,7 +390,7 @@ impl Smb2 {
         result: Result<FsReply, FsError>,
         now: Now,
     ) {
-        let Some(Pending { active, then, chain }) = self.pending.remove(&ticket) else { return };
+        let Some(Pending { active, then, chain, .. }) = self.pending.remove(&ticket) else { return };
         let step = {
             let mut cx =
                 Context { link, state: &mut self.state, request: &active.request, now };
@@ -386,7 +418,7 @@ impl Smb2 {
                 }
         });
         if let Some(pending) = found {
-            link.server.files.cancel(link.sink(), pending.active.request.ticket);
+            pending.give_up(link);
         }
     }
 
@@ -534,7 +566,7 @@ impl FrontEnd for Smb2 {
             }
         }
         for pending in self.pending.values() {
-            link.server.files.cancel(link.sink(), pending.active.request.ticket);
+            pending.give_up(link);
         }
         self.pending.clear();
     }

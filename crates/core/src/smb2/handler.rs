@@ -47,6 +47,7 @@ use countersign_wire::{NtStatus, Writer};
 
 use super::session::{FileOpen, Session, TreeConnect};
 use super::state::State;
+use crate::pipes::PipeOpen;
 use crate::config::ServerConfig;
 use crate::connection::Now;
 use crate::gate::smb2::{Admitted, FinalSeal};
@@ -85,6 +86,9 @@ pub enum Step {
 pub enum Wait {
     /// Until this monotonic time; then the step is taken. No interim response is sent.
     Until(core::time::Duration, Box<Step>),
+    /// Until the pipe has an answer for this request's ticket: [`PipeOpen::take`]
+    /// gives it to the continuation (whose argument says nothing).
+    Pipe(Arc<PipeOpen>, Continuation),
 }
 
 impl Step {

@@ -181,7 +181,13 @@ impl Session {
     pub(crate) fn remove_tree(&self, id: u32) -> Option<Arc<TreeConnect>> {
         let tree = self.trees.lock().remove(&id);
         if tree.is_some() {
-            self.opens.lock().retain(|_, open| open.tree != id);
+            self.opens.lock().retain(|_, open| {
+                let keep = open.tree != id;
+                if !keep {
+                    open.gone();
+                }
+                keep
+            });
             self.count_opens();
         }
         tree
@@ -234,6 +240,9 @@ impl Session {
             return None;
         }
         let open = opens.remove(&id.volatile);
+        if let Some(open) = &open {
+            open.gone();
+        }
         if let Some(record) = self.record.get() {
             record.opens.store(opens.len(), Ordering::Relaxed);
         }
@@ -302,7 +311,9 @@ impl Session {
         server.sessions.remove(self.id);
         server.registry.remove(self.id);
         self.trees.lock().clear();
-        self.opens.lock().clear();
+        for (_, open) in self.opens.lock().drain() {
+            open.gone();
+        }
         server.files.close_owned(self.owner(0), disconnected);
         for (connection, mailbox) in self.channels.lock().drain(..) {
             if connection != except {
@@ -389,6 +400,13 @@ impl FileOpen {
         match &self.kind {
             OpenKind::File(open) => Some(Arc::clone(open)),
             OpenKind::Pipe(_) => None,
+        }
+    }
+
+    /// It is no longer in its session: what waits on its pipe ends.
+    fn gone(&self) {
+        if let OpenKind::Pipe(pipe) = &self.kind {
+            pipe.close();
         }
     }
 
