@@ -7,15 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use countersign_core::{Connection, Now, Output, PeerInfo, Transport};
 use countersign_wire::nbss::{
-    FrameHeader, Framing, HEADER, KEEP_ALIVE, NegativeResponse, POSITIVE_RESPONSE, PacketType,
+    FrameError, Framing, KEEP_ALIVE, NegativeResponse, POSITIVE_RESPONSE, PacketType,
     SessionRequest,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::intake::Intake;
 use super::mailbox::{Item, Post};
 use super::{Seat, State};
 
@@ -25,8 +26,6 @@ const WRITE_SLICES: usize = 64;
 const BATCH: usize = 32;
 /// Most reads of what a peer still sends when its connection has ended.
 const LINGER_READS: usize = 64;
-/// First read of an idle connection; grows with what arrives.
-const SMALL_READ: usize = 16 << 10;
 
 /// Serves one connection until it ends.
 pub(crate) async fn run(
@@ -42,15 +41,14 @@ pub(crate) async fn run(
     let now = now(&state);
     let engine = Connection::new(Arc::clone(&state.server), peer, Arc::clone(&post) as _, now);
     let mut task = Task {
-        framing: match transport {
+        intake: Intake::new(match transport {
             Transport::Tcp => Framing::Tcp,
             Transport::NetBios => Framing::NetBios,
-        },
+        }),
         called: transport == Transport::Tcp,
         started: Instant::now(),
         engine: Engine { connection: engine, state: Arc::clone(&state) },
         stream,
-        input: BytesMut::new(),
         frames: VecDeque::new(),
         output: Queue::default(),
         read_at: Instant::now(),
@@ -114,12 +112,10 @@ struct Task {
     engine: Engine,
     stream: TcpStream,
     address: SocketAddr,
-    framing: Framing,
     /// The NetBIOS session request was answered (or is not needed).
     called: bool,
     started: Instant,
-    /// Bytes of frames that are not whole yet. Without memory while idle.
-    input: BytesMut,
+    intake: Intake,
     /// Whole frames the engine has not got yet.
     frames: VecDeque<BytesMut>,
     output: Queue,
@@ -168,9 +164,7 @@ impl Task {
                 tokio::task::consume_budget().await;
                 continue;
             }
-            if self.input.is_empty() {
-                self.input = BytesMut::new();
-            }
+            self.intake.rest();
             match self.wait(post).await {
                 Wake::Readable => {
                     if let Err(end) = self.read() {
@@ -217,7 +211,7 @@ impl Task {
             // A little late rather than early: an early call does nothing.
             Instant::now() + left + Duration::from_millis(1)
         });
-        let stalled = (!self.input.is_empty() && self.may_read())
+        let stalled = (!self.intake.is_empty() && self.may_read())
             .then(|| self.read_at + limits.stalled_frame);
         let unsent = (self.output.bytes > 0).then(|| self.written_at + limits.stalled_output);
         let call = (!self.called).then(|| self.started + limits.session_request);
@@ -227,7 +221,7 @@ impl Task {
     /// A limit of the transport that has run out.
     fn overdue(&self) -> Option<&'static str> {
         let limits = &self.state.limits;
-        if !self.input.is_empty()
+        if !self.intake.is_empty()
             && self.may_read()
             && self.read_at.elapsed() >= limits.stalled_frame
         {
@@ -297,16 +291,23 @@ impl Task {
         let mut taken = 0_usize;
         let mut ended = false;
         while taken < self.state.limits.read_batch {
-            self.reserve()?;
-            match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => {
+            let limit = self.engine.connection.frame_limit();
+            let read = match self.intake.room(limit) {
+                Ok(room) => {
+                    let read = self.stream.try_read_buf(room);
+                    read.map(|n| (n, room.len() == room.capacity()))
+                }
+                Err(error) => return Err(self.refused(error)),
+            };
+            match read {
+                Ok((0, _)) => {
                     ended = true;
                     break;
                 }
-                Ok(n) => {
+                Ok((n, full)) => {
                     taken = taken.saturating_add(n);
                     self.read_at = Instant::now();
-                    if self.input.capacity() > self.input.len() {
+                    if !full {
                         // The socket had no more.
                         break;
                     }
@@ -328,49 +329,29 @@ impl Task {
         Ok(())
     }
 
-    /// Makes room: for the rest of the frame that is under way, or a little.
-    fn reserve(&mut self) -> Result<(), &'static str> {
-        let missing = match self.peek()? {
-            Some(h) => HEADER.saturating_add(h.length).saturating_sub(self.input.len()),
-            None => 0,
-        };
-        // The rest of a large frame exactly, so that its memory is its own;
-        // otherwise room for several small ones.
-        let want = if missing > SMALL_READ { missing } else { SMALL_READ };
-        if self.input.capacity().saturating_sub(self.input.len()) < missing.max(512) {
-            self.input.reserve(want);
-        }
-        Ok(())
-    }
-
-    /// The header of the next frame, checked against the limit.
-    fn peek(&self) -> Result<Option<FrameHeader>, &'static str> {
-        let Some(head) = self.input.first_chunk::<HEADER>() else { return Ok(None) };
-        let limit = self.engine.connection.frame_limit().min(self.framing.max_length());
-        FrameHeader::decode(*head, self.framing, limit).map(Some).map_err(|error| {
-            tracing::info!(address = %self.address, %error, "frame refused");
-            "frame refused"
-        })
+    /// Logs why the peer's bytes are no frame.
+    fn refused(&self, error: FrameError) -> &'static str {
+        tracing::info!(address = %self.address, %error, "frame refused");
+        "frame refused"
     }
 
     /// Splits whole frames off the input.
     fn split(&mut self) -> Result<(), &'static str> {
-        while let Some(header) = self.peek()? {
-            let whole = HEADER.saturating_add(header.length);
-            if self.input.len() < whole {
-                break;
-            }
-            let mut frame = self.input.split_to(whole);
-            frame.advance(HEADER);
-            match header.kind {
-                PacketType::Message if self.called => self.frames.push_back(frame),
+        loop {
+            let limit = self.engine.connection.frame_limit();
+            let packet = match self.intake.next(limit) {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(self.refused(error)),
+            };
+            match packet.kind {
+                PacketType::Message if self.called => self.frames.push_back(packet.body),
                 PacketType::KeepAlive => {}
                 PacketType::Probe => self.answer(&KEEP_ALIVE),
-                PacketType::Request if !self.called => self.session_request(&frame)?,
+                PacketType::Request if !self.called => self.session_request(&packet.body)?,
                 _ => return Err("NetBIOS packet out of place"),
             }
         }
-        Ok(())
     }
 
     /// RFC 1002 4.3.2: the peer calls a name; it must be one of ours.

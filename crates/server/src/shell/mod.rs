@@ -5,6 +5,7 @@
 mod connection;
 mod files;
 mod host;
+mod intake;
 mod limits;
 mod listen;
 mod mailbox;
