@@ -14,7 +14,7 @@ use crate::admin::AdminSocket;
 use crate::config::snapshot::{listeners, shell_limits};
 use crate::config::{ConfigError, Flags, ShareFlag, UserFlag};
 use crate::control::{Control, Made, Sources};
-use crate::shell::{Shell, TokioHost, raise_file_limit};
+use crate::shell::{NameService, Shell, TokioHost, raise_file_limit};
 use crate::users;
 
 /// How often the files are looked at.
@@ -69,13 +69,19 @@ impl Running {
         let other = |error: String| ConfigError::Other(error);
         let shell = Shell::start(server, &listeners(&config), shell_limits(&config.limits))
             .map_err(|error| other(error.to_string()))?;
+        let mut names = Vec::new();
+        for address in &config.listen_name_service {
+            let service = NameService::bind(*address, Arc::clone(shell.server()));
+            names.push(service.map_err(|error| other(error.to_string()))?);
+        }
         let shell = Arc::new(shell);
         let socket = AdminSocket::bind(&sources.state).map_err(|error| other(error.to_string()))?;
         let control = Control::new(Arc::clone(&shell), sources, config);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(socket.serve(Arc::clone(&control))),
             tokio::spawn(watch(Arc::clone(&control))),
         ];
+        tasks.extend(names.into_iter().map(|service| tokio::spawn(service.serve())));
         Ok(Running { shell, control, tasks, made_up })
     }
 

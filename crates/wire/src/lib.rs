@@ -8,6 +8,7 @@
 pub mod cursor;
 pub mod dtyp;
 pub mod fscc;
+pub mod nbns;
 pub mod nbss;
 pub mod smb1;
 pub mod smb2;

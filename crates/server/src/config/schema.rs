@@ -27,6 +27,9 @@ section! {
         listen: Vec<SocketAddr> = vec![DEFAULT_LISTEN];
         /// Further addresses that speak the NetBIOS session service, whatever the port.
         listen_netbios: Vec<SocketAddr> = Vec::new();
+        /// Addresses (UDP, usually port 137) that answer NetBIOS name queries. Only
+        /// Windows 95 and its like need it; off when empty.
+        listen_name_service: Vec<SocketAddr> = Vec::new();
         /// Folder for what the server keeps: users, local policy, its identity. Default:
         /// `$XDG_STATE_HOME/countersign`, else `~/.local/state/countersign`; as root
         /// `/var/lib/countersign`.

@@ -9,6 +9,7 @@ mod intake;
 mod limits;
 mod listen;
 mod mailbox;
+mod name_service;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ use tokio::task::JoinSet;
 pub use files::raise_file_limit;
 pub use host::TokioHost;
 pub use limits::ShellLimits;
+pub use name_service::NameService;
 pub use listen::{ListenError, Listen};
 
 use mailbox::{Item, Post};
