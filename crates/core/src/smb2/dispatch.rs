@@ -153,14 +153,17 @@ pub static TABLE: &[Row] = &[
 pub(super) static UNKNOWN: Row = Row {
     session: Need::Nothing,
     tree: false,
-    ..row(Command(u16::MAX), 0, None, not_yet)
+    ..row(Command(u16::MAX), 0, None, no_such_command)
 };
+
+fn no_such_command(_cx: &mut Context<'_>) -> Step {
+    Step::Fail(NtStatus::INVALID_PARAMETER)
+}
 
 /// The row of a command.
 pub(super) fn find(command: Command) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.command == command)
 }
-
 
 fn nothing(_body: &[u8]) -> u64 {
     0
