@@ -150,7 +150,7 @@ impl Connection {
                 Some(offer) if offer.wildcard || offer.smb202 => {
                     Front::Chosen(Box::new(smb2::Smb2::new(&self.link, now)))
                 }
-                Some(_) if config.smb1 => Front::Chosen(smb1::start(&mut self.link)),
+                Some(_) if config.smb1 => Front::Chosen(smb1::start(&mut self.link, now)),
                 Some(_) => self.refuse("SMB1 is off"),
                 None => self.refuse("first message is not a NEGOTIATE"),
             },
@@ -210,15 +210,6 @@ impl Connection {
         if let Front::Chosen(mut front) = core::mem::replace(&mut self.front, Front::Closed) {
             front.disconnected(&mut self.link, now);
         }
-    }
-}
-
-impl Drop for Connection {
-    /// A connection that nobody closed gives up what it holds all the same.
-    fn drop(&mut self) {
-        let host = &self.link.server.host;
-        let now = Now { wall: host.now(), monotonic: host.monotonic() };
-        self.closed(now);
     }
 }
 

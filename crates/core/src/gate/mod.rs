@@ -7,6 +7,7 @@
 //! have; what leaves is a [`Sealed`] frame. Nothing else can make either, so a
 //! handler can neither act on an unverified request nor forget to sign.
 
+pub(crate) mod smb1;
 pub mod smb2;
 
 /// A frame ready to be sent: transport header, then the protected message.

@@ -1,32 +1,44 @@
-//! The SMB1 front end (NT LM 0.12).
+//! The SMB1 front end (NT LM 0.12), [MS-CIFS] 3.3 and [MS-SMB] 3.3.
+//!
+//! [`front`] takes frames: the gate numbers and verifies them, each becomes a
+//! task, its replies leave through the gate. A task carries out the commands
+//! of its message's AndX chain ([`dispatch`]); commands are async functions
+//! polled by hand ([`request`] says how to write one). What the connection
+//! holds is in [`state`].
 
+mod close;
+mod directory;
+mod disk;
+mod dispatch;
+mod echo;
+mod exit;
+mod file_io;
+mod find;
+mod front;
+mod fs_information;
+mod information;
+mod locking;
+mod logoff;
+mod names;
+mod negotiate;
+mod nt_transact;
+mod open;
+mod path;
+mod pipe;
+mod query;
+mod request;
+mod search;
+mod session_setup;
+mod set;
+mod state;
+mod transaction;
+mod tree;
+
+use crate::connection::Now;
 use crate::link::{FrontEnd, Link};
 
 /// The front end for a connection whose first message was an SMB1 NEGOTIATE
 /// that is not for SMB2; that message comes next in `handle_frames`.
-pub(crate) fn start(_link: &mut Link) -> Box<dyn FrontEnd> {
-    Box::new(Unserved)
-}
-
-/// Until SMB1 is here: closes the connection.
-struct Unserved;
-
-impl FrontEnd for Unserved {
-    fn handle_frames(
-        &mut self,
-        link: &mut Link,
-        _frames: Vec<bytes::BytesMut>,
-        _now: crate::Now,
-    ) {
-        link.close("SMB1 is not served");
-    }
-    fn handle_signal(&mut self, _: &mut Link, _: crate::Signal, _: crate::Now) {}
-    fn handle_timeout(&mut self, _: &mut Link, _: crate::Now) {}
-    fn next_timeout(&self) -> Option<std::time::Duration> {
-        None
-    }
-    fn apply_policy(&mut self, _: &mut Link, _: crate::Now) -> crate::PolicyOutcome {
-        crate::PolicyOutcome::default()
-    }
-    fn disconnected(&mut self, _: &mut Link, _: crate::Now) {}
+pub(crate) fn start(link: &mut Link, now: Now) -> Box<dyn FrontEnd> {
+    Box::new(front::Smb1::new(link, now))
 }

@@ -281,9 +281,12 @@ impl Smb2 {
         };
         let admitted = gate::admit(arrived, &admission)?;
         if let Some(session) = &known
-            && admitted.is_ordinary()
+            && !matches!(
+                arrived.header.command,
+                Command::SESSION_SETUP | Command::TREE_CONNECT
+            )
         {
-            session.saw(admitted.is_signed(), admitted.is_encrypted());
+            session.saw(admitted.is_signed() || admitted.is_encrypted());
         }
         Ok(admitted)
     }

@@ -30,9 +30,6 @@ pub struct MemoryBackend {
     shared: Arc<Shared>,
 }
 
-/// Number, path, whole tree, and who is told.
-type Watching = (u64, String, bool, Arc<dyn WatchSink>);
-
 /// What the backend and its handles share.
 struct Shared {
     tree: Mutex<Tree>,
@@ -40,7 +37,7 @@ struct Shared {
     volume: u64,
     /// Reads answer that they would block.
     slow: AtomicBool,
-    watches: Mutex<Vec<Watching>>,
+    watches: Mutex<Vec<(u64, String, bool, Arc<dyn WatchSink>)>>,
     next_watch: AtomicU64,
 }
 
@@ -242,7 +239,9 @@ impl Backend for MemoryBackend {
         tree.get_mut(ino)?.links += 1;
         tree.unlink(old_parent, &old_name, now)?;
         tree.get_mut(ino)?.links -= 1;
-        tree.link(new_parent, &new_name, ino, now)
+        tree.link(new_parent, &new_name, ino, now)?;
+        tree.get_mut(ino)?.links -= 1;
+        Ok(())
     }
 
     fn link(&self, from: &SmbPath, to: &SmbPath, replace: bool) -> Result<()> {

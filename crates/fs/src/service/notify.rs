@@ -42,13 +42,10 @@ struct WatchState {
     ended: Option<FsError>,
 }
 
-/// Watchers by share and path.
-type Watched = HashMap<(usize, String), Vec<Arc<Watcher>>>;
-
-/// Watched folders.
+/// Watched folders by share and path.
 #[derive(Default)]
 pub(super) struct WatchTable {
-    folders: Mutex<Watched>,
+    folders: Mutex<HashMap<(usize, String), Vec<Arc<Watcher>>>>,
     count: AtomicUsize,
     pub(super) own: OwnChanges,
 }

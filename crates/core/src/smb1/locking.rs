@@ -1,0 +1,166 @@
+//! [MS-CIFS] 3.3.5.11, 3.3.5.12 and 3.3.5.30: byte-range locks and the
+//! acknowledgment of oplock breaks.
+
+use std::sync::Arc;
+
+use countersign_fs::{FsCall, FsError, LockElement, LockKind, LockWait, Ticket};
+use countersign_wire::NtStatus;
+use countersign_wire::fscc::OplockLevel;
+use countersign_wire::smb1::Block;
+use countersign_wire::smb1::files::{LockByteRangeWords, LockType, LockingAndx, LockingRange};
+
+use super::request::{Answer, Reply, Request, Stop, words_of};
+use super::state::PendingLock;
+
+pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer {
+    let request = LockingAndx::decode(block)?;
+    let open = cx.file(request.fid)?;
+    let nothing = request.locks.is_empty() && request.unlocks.is_empty();
+    if request.kind.contains(LockType::OPLOCK_RELEASE) {
+        let level = match request.oplock_level {
+            1 => OplockLevel::LevelTwo,
+            _ => OplockLevel::None,
+        };
+        let call = FsCall::AcknowledgeOplock {
+            open: Arc::clone(&open),
+            level,
+        };
+        let result = cx.call(call).await;
+        if nothing {
+            // An acknowledgment has no response, [MS-CIFS] 3.3.5.30.
+            if let Err(error) = result {
+                tracing::debug!(?error, "oplock acknowledgment without a break");
+            }
+            return Err(Stop::Silent);
+        }
+    }
+    if request.kind.contains(LockType::CHANGE_LOCKTYPE) {
+        return Err(Stop::Status(NtStatus::OS2_ATOMIC_LOCKS_NOT_SUPPORTED));
+    }
+    if request.kind.contains(LockType::CANCEL_LOCK) {
+        return cancel(cx, &request);
+    }
+    let unlocks: Vec<LockElement> = request
+        .unlocks
+        .iter()
+        .map(|r| element(cx, r, LockKind::Unlock))
+        .collect();
+    if !unlocks.is_empty() {
+        let call = FsCall::Lock {
+            open: Arc::clone(&open),
+            elements: unlocks,
+            wait: LockWait::No,
+        };
+        cx.call(call).await?;
+    }
+    if request.locks.is_empty() {
+        return Ok(Reply::empty());
+    }
+    let kind = if request.kind.contains(LockType::SHARED) {
+        LockKind::Shared
+    } else {
+        LockKind::Exclusive
+    };
+    let elements: Vec<LockElement> = request.locks.iter().map(|r| element(cx, r, kind)).collect();
+    let wait = match request.timeout {
+        0 => LockWait::No,
+        u32::MAX => LockWait::Forever,
+        ms => LockWait::Milliseconds(ms),
+    };
+    let fid = cx.fid(request.fid);
+    let task = cx.task;
+    if wait != LockWait::No {
+        let ranges = request.locks.clone();
+        cx.shared
+            .state
+            .lock()
+            .pending_locks
+            .push(PendingLock { task, fid, ranges });
+    }
+    let result = cx
+        .call(FsCall::Lock {
+            open,
+            elements,
+            wait,
+        })
+        .await;
+    cx.shared
+        .state
+        .lock()
+        .pending_locks
+        .retain(|p| p.task != task);
+    match result {
+        Ok(_) => Ok(Reply::empty()),
+        // A waiting lock that is given up was not granted.
+        Err(FsError::Cancelled | FsError::Timeout) => {
+            Err(Stop::Status(NtStatus::FILE_LOCK_CONFLICT))
+        }
+        Err(FsError::FileClosed) if wait != LockWait::No => {
+            Err(Stop::Status(NtStatus::RANGE_NOT_LOCKED))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn element(cx: &Request, range: &LockingRange, kind: LockKind) -> LockElement {
+    LockElement {
+        offset: range.offset,
+        length: range.length,
+        kind,
+        owner: u32::from(cx.header.pid_high) << 16 | u32::from(range.pid),
+    }
+}
+
+/// CANCEL_LOCK: gives up a lock that waits for just these ranges.
+fn cancel(cx: &Request, request: &LockingAndx) -> Answer {
+    let fid = cx.fid(request.fid);
+    let tickets: Vec<Ticket> = {
+        let state = cx.shared.state.lock();
+        let tasks: Vec<u64> = state
+            .pending_locks
+            .iter()
+            .filter(|p| p.fid == fid && p.ranges == request.locks)
+            .map(|p| p.task)
+            .collect();
+        state
+            .waiting
+            .iter()
+            .filter(|(_, t)| tasks.contains(t))
+            .map(|(k, _)| *k)
+            .collect()
+    };
+    if tickets.is_empty() {
+        return Err(Stop::Status(NtStatus::OS2_CANCEL_VIOLATION));
+    }
+    for ticket in tickets {
+        cx.shared.server.files.cancel(&cx.shared.sink, ticket);
+    }
+    Ok(Reply::empty())
+}
+
+async fn one(cx: &Request, w: LockByteRangeWords, kind: LockKind) -> Answer {
+    let open = cx.file(w.fid)?;
+    let element = LockElement {
+        offset: u64::from(w.offset),
+        length: u64::from(w.count_of_bytes),
+        kind,
+        owner: cx.header.pid(),
+    };
+    cx.call(FsCall::Lock {
+        open,
+        elements: vec![element],
+        wait: LockWait::No,
+    })
+    .await?;
+    Ok(Reply::empty())
+}
+
+pub(super) async fn lock_byte_range(cx: &mut Request, block: &Block<'_>) -> Answer {
+    let words = words_of(block, &[5], LockByteRangeWords::decode)?;
+    one(cx, words, LockKind::Exclusive).await
+}
+
+pub(super) async fn unlock_byte_range(cx: &mut Request, block: &Block<'_>) -> Answer {
+    let words = words_of(block, &[5], LockByteRangeWords::decode)?;
+    one(cx, words, LockKind::Unlock).await
+}
