@@ -7,135 +7,14 @@
     reason = "a test's own helpers may fail loudly"
 )]
 
+mod harness;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use harness::{Server, bad, good, json, run, run_with_input, text, until};
 use serde_json::Value as Json;
-
-/// Longest wait for a server to do what it should.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    command.args(arguments).env_remove("XDG_STATE_HOME").stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    command(arguments).output().unwrap()
-}
-
-fn run_with_input(arguments: &[&str], input: &str) -> Output {
-    let mut child = command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-/// The command succeeds; its standard output.
-fn good(output: Output) -> String {
-    let text = String::from_utf8(output.stdout).unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{text}{complaint}");
-    text
-}
-
-/// The command fails with `code`; its standard error.
-fn bad(output: Output, code: i32) -> String {
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{complaint}");
-    complaint
-}
-
-fn json(text: &str) -> Json {
-    serde_json::from_str(text).unwrap()
-}
-
-/// A running server; killed when dropped.
-struct Server {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-    log: Arc<Mutex<String>>,
-    logger: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Server {
-        let mut child =
-            command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (send, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                let _ = send.send(line);
-            }
-        });
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let log = Arc::new(Mutex::new(String::new()));
-        let into = Arc::clone(&log);
-        let logger = std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                let mut log = into.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
-        Server { child, lines, log, logger: Some(logger) }
-    }
-
-    fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line on standard output")
-    }
-
-    fn address(&self) -> String {
-        let line = self.line();
-        line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).to_owned()
-    }
-
-    /// Sends a signal, waits for the end; the exit code and the log.
-    fn end(mut self, signal: &str) -> (Option<i32>, String) {
-        self.signal(signal);
-        let status = self.child.wait().unwrap();
-        self.logger.take().unwrap().join().unwrap();
-        (status.code(), self.log())
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
 
 #[test]
 fn bad_usage_is_code_2_and_says_what_was_meant() {
