@@ -1,7 +1,7 @@
 //! Where passwords come from: a prompt without echo, a file, or standard input.
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;

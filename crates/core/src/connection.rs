@@ -213,6 +213,15 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    /// A connection that nobody closed gives up what it holds all the same.
+    fn drop(&mut self) {
+        let host = &self.link.server.host;
+        let now = Now { wall: host.now(), monotonic: host.monotonic() };
+        self.closed(now);
+    }
+}
+
 /// What an SMB1 NEGOTIATE offers of SMB2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct MultiProtocol {

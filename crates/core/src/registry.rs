@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign_wire::FileTime;
@@ -25,13 +25,13 @@ pub struct SessionFacts {
     pub domain: String,
     /// Dialect.
     pub dialect: Dialect,
-    /// Algorithm that signs, e.g. `AES-128-GMAC`; `None`: not signed.
+    /// Algorithm that signs what is signed, e.g. `AES-128-GMAC`; `None`: there is no key.
     pub signing: Option<&'static str>,
     /// Signing is required on this session.
     pub signing_required: bool,
     /// Why it is signed or not: a stable reason code.
     pub reason: String,
-    /// Cipher when the session is encrypted.
+    /// Cipher agreed; whether it is used, [`SessionRecord::seen`] says.
     pub encryption: Option<&'static str>,
     /// Guest.
     pub guest: bool,
@@ -49,10 +49,48 @@ pub struct SessionRecord {
     pub opens: AtomicUsize,
     facts: Mutex<SessionFacts>,
     used: AtomicU64,
+    seen: AtomicU8,
     mailbox: Arc<dyn Mailbox>,
 }
 
+/// How the ordinary requests of a session came so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// Some were signed.
+    pub signed: bool,
+    /// Some were encrypted.
+    pub encrypted: bool,
+    /// Some were neither.
+    pub clear: bool,
+}
+
+const SIGNED: u8 = 1;
+const ENCRYPTED: u8 = 2;
+const CLEAR: u8 = 4;
+
 impl SessionRecord {
+    /// How the ordinary requests came so far.
+    pub fn seen(&self) -> Seen {
+        let seen = self.seen.load(Ordering::Relaxed);
+        Seen {
+            signed: seen & SIGNED != 0,
+            encrypted: seen & ENCRYPTED != 0,
+            clear: seen & CLEAR != 0,
+        }
+    }
+
+    /// Notes how an ordinary request came.
+    pub fn saw(&self, signed: bool, encrypted: bool) {
+        let bit = match (encrypted, signed) {
+            (true, _) => ENCRYPTED,
+            (false, true) => SIGNED,
+            (false, false) => CLEAR,
+        };
+        if self.seen.load(Ordering::Relaxed) & bit == 0 {
+            self.seen.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
     /// A copy of the facts.
     pub fn facts(&self) -> SessionFacts {
         self.facts.lock().clone()
@@ -112,6 +150,7 @@ impl Registry {
             opens: AtomicUsize::new(0),
             facts: Mutex::new(facts),
             used: AtomicU64::new(0),
+            seen: AtomicU8::new(0),
             mailbox,
         });
         record.touch(now);

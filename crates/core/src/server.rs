@@ -1,10 +1,13 @@
 //! What all connections of a process share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use countersign_fs::{Event, FileService, Host};
+use countersign_wire::Guid;
+use parking_lot::Mutex;
 
 use crate::config::ServerConfig;
 use crate::logon::LogonGuard;
@@ -29,6 +32,8 @@ pub struct Server {
     pub statistics: Statistics,
     /// SMB2 sessions by SessionId: channel binding, previous sessions.
     pub(crate) sessions: smb2::session::GlobalSessions,
+    /// Dialects of live connections by ClientGuid.
+    clients: Mutex<HashMap<Guid, Vec<(u64, u16)>>>,
     connections: AtomicU64,
 }
 
@@ -44,6 +49,7 @@ impl Server {
             logons: LogonGuard::default(),
             statistics: Statistics::default(),
             sessions: smb2::session::GlobalSessions::default(),
+            clients: Mutex::default(),
             connections: AtomicU64::new(0),
             host,
         })
@@ -51,6 +57,27 @@ impl Server {
 
     pub(crate) fn next_connection(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Enters a connection that negotiated.
+    pub(crate) fn enter_client(&self, guid: Guid, connection: u64, dialect: u16) {
+        self.clients.lock().entry(guid).or_default().push((connection, dialect));
+    }
+
+    /// Forgets a connection that entered.
+    pub(crate) fn leave_client(&self, guid: Guid, connection: u64) {
+        let mut clients = self.clients.lock();
+        if let Some(connections) = clients.get_mut(&guid) {
+            connections.retain(|(id, _)| *id != connection);
+            if connections.is_empty() {
+                clients.remove(&guid);
+            }
+        }
+    }
+
+    /// Whether a live connection of this client has another dialect.
+    pub(crate) fn client_has_other_dialect(&self, guid: Guid, dialect: u16) -> bool {
+        self.clients.lock().get(&guid).is_some_and(|c| c.iter().any(|(_, d)| *d != dialect))
     }
 
     /// A break for an open whose connection is gone: another channel of the

@@ -174,7 +174,7 @@ fn parse_stream(rest: &str) -> Result<StreamName, FsError> {
     if name.encode_utf16().count() > MAX_COMPONENT {
         return Err(FsError::NameTooLong);
     }
-    if name.contains(|c: char| matches!(c, '\\' | '/' | ':' | '\0')) {
+    if name.contains(['\\', '/', ':', '\0']) {
         return Err(FsError::NameInvalid);
     }
     Ok(StreamName(name.to_owned()))

@@ -41,6 +41,9 @@ reasons! {
     PeerRequires = "peer-requires", "signed: the peer requires it";
     /// SMB1 only: both sides announced that they can sign.
     BothAgree = "both-agree", "signed: both sides can";
+    /// SMB2 and 3: neither side requires signing, but the peer signs of its own will; so
+    /// its messages are verified and the answers signed.
+    PeerSigns = "peer-signs", "signed: the peer signs though neither side requires it";
     /// Neither side requires signing. In SMB1: not both can. In SMB2 and 3 a message
     /// the peer signs is still verified and its answer signed.
     NotRequired = "not-required", "unsigned: neither side requires signing";

@@ -148,7 +148,7 @@ fn server_message(message: &MessageFacts<'_>) -> Verdict {
             let reason = if session.required {
                 Reason::PolicyRequires
             } else {
-                Reason::NotRequired
+                Reason::PeerSigns
             };
             Verdict::accept(true, session.required, reason)
         }
@@ -191,7 +191,7 @@ fn client_message(message: &MessageFacts<'_>) -> Verdict {
             let reason = if required {
                 Reason::PolicyRequires
             } else {
-                Reason::NotRequired
+                Reason::PeerSigns
             };
             Verdict::accept(false, required, reason)
         }

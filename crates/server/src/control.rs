@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_core::config::Dialect;
 use countersign_core::{PolicyOutcome, Server, ServerConfig};
-use countersign_policy::{Effective, Setting};
+use countersign_policy::{Effective, Reason, Setting};
 use tokio::sync::Mutex;
 
 use crate::admin::{Answer, Applied, Request, SessionRow, Status};
@@ -283,6 +283,9 @@ impl Control {
         };
         let row = |record: &Arc<countersign_core::registry::SessionRecord>| {
             let facts = record.facts();
+            let seen = record.seen();
+            let signed = facts.signing.is_some()
+                && (facts.signing_required || (seen.signed && !seen.clear));
             let identity = match (facts.anonymous, facts.guest) {
                 (true, _) => "anonymous",
                 (_, true) => "guest",
@@ -299,11 +302,16 @@ impl Control {
                 },
                 identity: identity.to_owned(),
                 dialect: dialect_name(facts.dialect).to_owned(),
-                signed: facts.signing.is_some(),
+                signed,
                 signing_required: facts.signing_required,
-                algorithm: facts.signing.map(str::to_owned),
-                reason: facts.reason,
-                encrypted: facts.encryption.map(str::to_owned),
+                algorithm: facts.signing.filter(|_| signed).map(str::to_owned),
+                reason: match facts.reason {
+                    reason if signed && reason == Reason::NotRequired.code() => {
+                        Reason::PeerSigns.code().to_owned()
+                    }
+                    reason => reason,
+                },
+                encrypted: facts.encryption.filter(|_| seen.encrypted).map(str::to_owned),
                 opens: record.opens.load(std::sync::atomic::Ordering::Relaxed),
                 age: seconds_between(facts.created, now.wall),
                 idle: record.idle(now).as_secs(),

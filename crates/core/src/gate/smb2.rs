@@ -246,6 +246,7 @@ struct Seal {
 /// gate makes one.
 pub struct Admitted {
     seal: Seal,
+    class: CommandClass,
     state: MessageState,
     reason: Reason,
 }
@@ -259,6 +260,12 @@ impl Admitted {
     /// It came with a right signature.
     pub fn is_signed(&self) -> bool {
         self.state == MessageState::Verified
+    }
+
+    /// Whether it shows how the client protects its requests: SESSION_SETUP,
+    /// TREE_CONNECT and FSCTL_VALIDATE_NEGOTIATE_INFO are signed in any case.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        matches!(self.class, CommandClass::Other | CommandClass::Cancel)
     }
 
     /// Why it was let in.
@@ -328,11 +335,8 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
             (state, Seal { sign: admission.key.clone(), encrypt: None })
         }
     };
-    let message = MessageFacts::request(
-        class_of(&arrived.header, &arrived.message),
-        state,
-        admission.session.as_ref(),
-    );
+    let class = class_of(&arrived.header, &arrived.message);
+    let message = MessageFacts::request(class, state, admission.session.as_ref());
     let decision = verdict(&Facts {
         side: Side::Server,
         family: family(admission.dialect),
@@ -345,7 +349,7 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
     };
     match decision {
         Verdict::Accept(Protection { sign, reason, .. }) => {
-            Ok(Admitted { seal: sealed(sign), state, reason })
+            Ok(Admitted { seal: sealed(sign), class, state, reason })
         }
         Verdict::Refuse { status, sign, reason } => Err(Refused::Reply {
             status: refusal(status),

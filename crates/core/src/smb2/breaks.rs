@@ -48,7 +48,8 @@ pub(super) fn oplock(
     let response = Response::new(NtStatus::SUCCESS, |w| {
         OplockBreak { oplock_level: to as u8, file_id }.encode(w);
     });
-    smb2.ready.push(Outgoing::notification(header(), response.buffer, response.start));
+    let header = Header { session_id: session.id, ..header() };
+    smb2.ready.push(Outgoing::notification(header, response.buffer, response.start));
 }
 
 /// Tells the client that a lease breaks.

@@ -281,12 +281,9 @@ impl Smb2 {
         };
         let admitted = gate::admit(arrived, &admission)?;
         if let Some(session) = &known
-            && !matches!(
-                arrived.header.command,
-                Command::SESSION_SETUP | Command::TREE_CONNECT
-            )
+            && admitted.is_ordinary()
         {
-            session.saw(admitted.is_signed() || admitted.is_encrypted());
+            session.saw(admitted.is_signed(), admitted.is_encrypted());
         }
         Ok(admitted)
     }

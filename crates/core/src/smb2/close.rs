@@ -19,7 +19,10 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     session.remove_open(open.id);
     let query = request.flags & CLOSE_FLAG_POSTQUERY_ATTRIB != 0;
     match &open.kind {
-        OpenKind::Pipe(_) => Step::ok(|w| CloseResponse::default().encode(w)),
+        OpenKind::Pipe(pipe) => {
+            pipe.close();
+            Step::ok(|w| CloseResponse::default().encode(w))
+        }
         OpenKind::File(file) => Step::call(
             FsCall::Close { open: file.clone(), last_write: None },
             move |_, result| match result {

@@ -4,7 +4,11 @@ use countersign_wire::NtStatus;
 use countersign_wire::smb2::{Command, FileId, HEADER_LEN};
 
 use super::handler::{Context, Handler, Step};
-use super::{close, echo, logoff, negotiate, session_setup, tree_connect, tree_disconnect};
+use super::{
+    change_notify, close, create, echo, flush, ioctl, lock, logoff, negotiate, oplock_break,
+    query_directory, query_info, read, session_setup, set_info, tree_connect, tree_disconnect,
+    write,
+};
 
 /// What a command needs, checked in this order: session, tree, StructureSize,
 /// CreditCharge, open.
@@ -111,54 +115,54 @@ pub static TABLE: &[Row] = &[
     },
     Row {
         interim: Interim::After(5),
-        ..row(Command::CREATE, 57, None, not_yet)
+        ..row(Command::CREATE, 57, None, create::handle)
     },
     Row { session: Need::Expired, ..row(Command::CLOSE, 24, at(8), close::handle) },
-    row(Command::FLUSH, 24, at(8), not_yet),
-    Row { payload: |b| u32_at(b, 4), ..row(Command::READ, 49, at(16), not_yet) },
-    Row { payload: |b| u32_at(b, 4), ..row(Command::WRITE, 49, at(16), not_yet) },
+    row(Command::FLUSH, 24, at(8), flush::handle),
+    Row { payload: |b| u32_at(b, 4), ..row(Command::READ, 49, at(16), read::handle) },
+    Row { payload: |b| u32_at(b, 4), ..row(Command::WRITE, 49, at(16), write::handle) },
     Row {
         session: Need::Expired,
         interim: Interim::Now,
-        ..row(Command::LOCK, 48, at(8), not_yet)
+        ..row(Command::LOCK, 48, at(8), lock::handle)
     },
     Row {
         payload: ioctl_payload,
-        ..row(Command::IOCTL, 57, Some(FileIdAt { offset: 8, optional: true }), not_yet)
+        ..row(Command::IOCTL, 57, Some(FileIdAt { offset: 8, optional: true }), ioctl::handle)
     },
     Row {
         session: Need::IfNamed,
         tree: false,
         ..row(Command::ECHO, 4, None, echo::handle)
     },
-    Row { payload: |b| u32_at(b, 28), ..row(Command::QUERY_DIRECTORY, 33, at(8), not_yet) },
+    Row { payload: |b| u32_at(b, 28), ..row(Command::QUERY_DIRECTORY, 33, at(8), query_directory::handle) },
     Row {
         payload: |b| u32_at(b, 4),
         interim: Interim::Now,
-        ..row(Command::CHANGE_NOTIFY, 32, at(8), not_yet)
+        ..row(Command::CHANGE_NOTIFY, 32, at(8), change_notify::handle)
     },
     Row {
         payload: |b| u32_at(b, 12).max(u32_at(b, 4)),
-        ..row(Command::QUERY_INFO, 41, at(24), not_yet)
+        ..row(Command::QUERY_INFO, 41, at(24), query_info::handle)
     },
-    Row { payload: |b| u32_at(b, 4), ..row(Command::SET_INFO, 33, at(16), not_yet) },
-    Row { structure_size: None, ..row(Command::OPLOCK_BREAK, 24, None, not_yet) },
+    Row { payload: |b| u32_at(b, 4), ..row(Command::SET_INFO, 33, at(16), set_info::handle) },
+    Row { structure_size: None, ..row(Command::OPLOCK_BREAK, 24, None, oplock_break::handle) },
 ];
 
 /// Stands for commands without a row; its handler does not run.
 pub(super) static UNKNOWN: Row = Row {
     session: Need::Nothing,
     tree: false,
-    ..row(Command(u16::MAX), 0, None, not_yet)
+    ..row(Command(u16::MAX), 0, None, no_such_command)
 };
+
+fn no_such_command(_cx: &mut Context<'_>) -> Step {
+    Step::Fail(NtStatus::INVALID_PARAMETER)
+}
 
 /// The row of a command.
 pub(super) fn find(command: Command) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.command == command)
-}
-
-fn not_yet(_cx: &mut Context<'_>) -> Step {
-    Step::Fail(NtStatus::NOT_SUPPORTED)
 }
 
 fn nothing(_body: &[u8]) -> u64 {

@@ -557,6 +557,9 @@ impl FrontEnd for Smb2 {
     }
 
     fn disconnected(&mut self, link: &mut Link, _now: Now) {
+        if let Some(negotiated) = self.state.negotiated() {
+            link.server.leave_client(negotiated.client_guid, link.id);
+        }
         for (_, channel) in self.state.channels.drain() {
             if channel.binding {
                 continue;

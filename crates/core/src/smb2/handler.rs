@@ -288,6 +288,11 @@ impl Context<'_> {
         self.request.open.as_ref().and_then(|o| o.file())
     }
 
+    /// MaxTransactSize, MaxReadSize and MaxWriteSize of the connection.
+    pub fn max_transact(&self) -> u32 {
+        self.state.negotiated().map_or(65_536, |n| n.max_transact)
+    }
+
     /// The owner new opens get.
     pub fn owner(&self) -> OpenOwner {
         OpenOwner {

@@ -14,14 +14,26 @@ pub mod state;
 
 mod breaks;
 mod chain;
+mod change_notify;
 mod close;
+mod create;
 mod echo;
+mod flush;
 mod front;
+mod ioctl;
+mod lock;
 mod logoff;
 mod negotiate;
+mod oplock_break;
+mod pipe;
+mod query_directory;
+mod query_info;
+mod read;
 mod session_setup;
+mod set_info;
 pub(crate) mod tree_connect;
 mod tree_disconnect;
 pub mod validate_negotiate;
+mod write;
 
 pub use front::Smb2;

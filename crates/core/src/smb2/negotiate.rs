@@ -87,6 +87,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let salt = cx.link.random::<SALT>();
     let answer = if negotiated.preauth.is_some() { contexts.answer(&salt) } else { Vec::new() };
     let response = response(cx, &negotiated, &answer);
+    if revision >= dialect::SMB_2_1 && request.client_guid != Guid::default() {
+        cx.link.server.enter_client(request.client_guid, cx.link.id, revision);
+    }
     cx.state.phase = Phase::Done(Box::new(negotiated));
     Step::Reply(response)
 }

@@ -137,7 +137,11 @@ impl Session {
     }
 
     /// Notes whether an ordinary request was protected.
-    pub(crate) fn saw(&self, protected: bool) {
+    pub(crate) fn saw(&self, signed: bool, encrypted: bool) {
+        if let Some(record) = self.record.get() {
+            record.saw(signed, encrypted);
+        }
+        let protected = signed || encrypted;
         if let Some(facts) = &mut self.login.lock().facts {
             facts.signed_so_far = match (facts.signed_so_far, protected) {
                 (SignedSoFar::NotAlways, _) | (_, false) => SignedSoFar::NotAlways,

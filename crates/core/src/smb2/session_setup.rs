@@ -311,6 +311,13 @@ fn first(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
     if identity.kind == IdentityKind::Guest && !cx.request.config.guest {
         return Err(Step::Fail(NtStatus::LOGON_FAILURE));
     }
+    if let Some(negotiated) = cx.state.negotiated()
+        && negotiated.is_smb3()
+        && cx.link.server.client_has_other_dialect(negotiated.client_guid, negotiated.dialect)
+    {
+        // [MS-SMB2] 3.3.5.5.3: one client speaks one dialect.
+        return Err(gone());
+    }
     let logon = done.logon(cx).ok_or_else(gone)?;
     let encrypt = logon.encrypt;
     let established = gate::establish(&logon).map_err(|r| refuse(cx, identity, &r))?;

@@ -30,6 +30,9 @@ pub struct MemoryBackend {
     shared: Arc<Shared>,
 }
 
+/// Number, path, whole tree, and who is told.
+type Watching = (u64, String, bool, Arc<dyn WatchSink>);
+
 /// What the backend and its handles share.
 struct Shared {
     tree: Mutex<Tree>,
@@ -37,7 +40,7 @@ struct Shared {
     volume: u64,
     /// Reads answer that they would block.
     slow: AtomicBool,
-    watches: Mutex<Vec<(u64, String, bool, Arc<dyn WatchSink>)>>,
+    watches: Mutex<Vec<Watching>>,
     next_watch: AtomicU64,
 }
 
@@ -239,9 +242,7 @@ impl Backend for MemoryBackend {
         tree.get_mut(ino)?.links += 1;
         tree.unlink(old_parent, &old_name, now)?;
         tree.get_mut(ino)?.links -= 1;
-        tree.link(new_parent, &new_name, ino, now)?;
-        tree.get_mut(ino)?.links -= 1;
-        Ok(())
+        tree.link(new_parent, &new_name, ino, now)
     }
 
     fn link(&self, from: &SmbPath, to: &SmbPath, replace: bool) -> Result<()> {

@@ -81,7 +81,7 @@ impl FileService {
         let missing = (wanted | also) - maximal;
         if !missing.is_empty() || !(ALL - maximal).is_empty() {
             // What the folder lets its users do with what lies in it.
-            maximal |= self.from_parent(context, path, ALL - maximal)?;
+            maximal |= self.parent_grants(context, path, ALL - maximal)?;
             if share.options.read_only {
                 maximal -= CHANGES;
             }
@@ -107,7 +107,7 @@ impl FileService {
     }
 
     /// DELETE by the folder's DELETE_CHILD, READ_ATTRIBUTES by its LIST_DIRECTORY.
-    fn from_parent(
+    fn parent_grants(
         &self,
         context: &CallContext,
         path: &SmbPath,

@@ -3,11 +3,15 @@
 //! One file per group of calls. What opens of one file share is in `node`, an
 //! open in `handle`, all opens in `table`. `attempt` takes the calls.
 
+mod acknowledge;
 mod attempt;
 mod authorize;
 mod close;
 mod copy;
+mod create;
 mod durable;
+mod enter;
+mod grant;
 mod handle;
 mod host_changes;
 mod info;

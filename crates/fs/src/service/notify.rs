@@ -42,10 +42,13 @@ struct WatchState {
     ended: Option<FsError>,
 }
 
-/// Watched folders by share and path.
+/// Watchers by share and path.
+type Watched = HashMap<(usize, String), Vec<Arc<Watcher>>>;
+
+/// Watched folders.
 #[derive(Default)]
 pub(super) struct WatchTable {
-    folders: Mutex<HashMap<(usize, String), Vec<Arc<Watcher>>>>,
+    folders: Mutex<Watched>,
     count: AtomicUsize,
     pub(super) own: OwnChanges,
 }

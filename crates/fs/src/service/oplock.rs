@@ -63,7 +63,7 @@ impl Cache {
     }
 
     /// The level of an oplock that caches so.
-    fn level(&self) -> OplockLevel {
+    pub(super) fn level(&self) -> OplockLevel {
         level_of(self.state)
     }
 
@@ -172,7 +172,7 @@ impl FileState {
     }
 
     /// Tells the opens of a cache what they hold now.
-    fn mirror(&self, number: u64) {
+    pub(super) fn mirror(&self, number: u64) {
         let Some(cache) = self.caches.iter().find(|c| c.number == number) else {
             return;
         };
@@ -183,7 +183,7 @@ impl FileState {
     }
 
     /// The open that a break of this cache is sent to: the latest that has a connection.
-    fn addressee(&self, number: u64) -> Option<Arc<Open>> {
+    pub(super) fn addressee(&self, number: u64) -> Option<Arc<Open>> {
         self.members
             .iter()
             .rev()
@@ -372,187 +372,6 @@ impl FileService {
         }
     }
 
-    /// Grants what can be granted to a new open. With the file's lock held; the
-    /// open is not a member yet. Gives the cache's number and the grant.
-    pub(super) fn grant(
-        &self,
-        state: &mut FileState,
-        stream: &Arc<StreamNode>,
-        wish: &Wish,
-        force_level_two: bool,
-        stat_only: bool,
-        directory: bool,
-    ) -> (Option<u64>, CachingGrant) {
-        if let Holder::Lease(name, request) = wish.holder
-            && let Some(at) = state.caches.iter().position(|c| c.is_named(name))
-        {
-            let others = others_of(state, stream, Some(name));
-            let locked = stream.lock_count.load(Ordering::Acquire) > 0;
-            let allowed = allowed(state, stream, &wish.holder, &others, locked, directory);
-            let Some(cache) = state.caches.get_mut(at) else {
-                return (None, CachingGrant::None);
-            };
-            // Only ever upward, and not while a break is in progress.
-            let wanted = wish.state & allowed;
-            if cache.breaking_to.is_none()
-                && wanted.contains(cache.state)
-                && wanted != cache.state
-                && wanted == wish.state
-            {
-                cache.state = wanted;
-                cache.epoch = cache.epoch.wrapping_add(1);
-            }
-            if let Holder::Lease(_, kept) = &mut cache.holder {
-                kept.parent = request.parent.or(kept.parent);
-            }
-            let (number, grant) = (cache.number, cache.grant());
-            state.count_shared(stream);
-            state.mirror(number);
-            return (Some(number), grant);
-        }
-        let others = others_of(state, stream, lease_of(&wish.holder));
-        let locked = stream.lock_count.load(Ordering::Acquire) > 0;
-        let mut granted =
-            wish.state & allowed(state, stream, &wish.holder, &others, locked, directory);
-        if stat_only && matches!(wish.holder, Holder::Open(_)) {
-            granted = NONE;
-        }
-        if force_level_two && granted.contains(LeaseState::WRITE) {
-            granted -= LeaseState::WRITE;
-        }
-        let mut epoch = 0;
-        if let Holder::Open(_) = wish.holder {
-            if !granted.contains(LeaseState::WRITE) {
-                granted &= R;
-            }
-            if granted.is_empty() {
-                return (None, CachingGrant::None);
-            }
-        } else if let Holder::Lease(_, request) = wish.holder
-            && request.version >= 2
-        {
-            epoch = request.epoch.wrapping_add(1);
-        }
-        let number = self.number();
-        let cache = Cache {
-            number,
-            stream: stream.clone(),
-            holder: wish.holder,
-            state: granted,
-            breaking_to: None,
-            then_to: None,
-            serial: 0,
-            epoch,
-        };
-        let grant = cache.grant();
-        state.caches.push(cache);
-        state.count_shared(stream);
-        (Some(number), grant)
-    }
-
-    /// The client acknowledges an oplock break, [MS-SMB2] 3.3.5.22.1.
-    pub(super) fn acknowledge_oplock(
-        self: &Arc<Self>,
-        open: &Arc<Open>,
-        level: OplockLevel,
-    ) -> Result<CachingGrant, FsError> {
-        let grant = {
-            let mut state = open.node.state.lock();
-            let number = state
-                .members
-                .iter()
-                .find(|m| m.open.id == open.id)
-                .and_then(|m| m.cache)
-                .ok_or(FsError::InvalidOplockProtocol)?;
-            let cache = state
-                .caches
-                .iter()
-                .find(|c| c.number == number && !c.is_lease())
-                .ok_or(FsError::InvalidOplockProtocol)?;
-            let Some(to) = cache.breaking_to else {
-                return Err(FsError::InvalidOplockProtocol);
-            };
-            let kept = match level {
-                OplockLevel::None => NONE,
-                OplockLevel::LevelTwo => R,
-                OplockLevel::Exclusive | OplockLevel::Batch => {
-                    settle(&mut state, number, NONE);
-                    drop(state);
-                    self.wake(&open.node);
-                    return Err(FsError::InvalidOplockProtocol);
-                }
-            };
-            settle(&mut state, number, kept & to);
-            CachingGrant::Oplock(level_of(kept & to))
-        };
-        self.wake(&open.node);
-        Ok(grant)
-    }
-
-    /// The client acknowledges a lease break, [MS-SMB2] 3.3.5.22.2.
-    pub(super) fn acknowledge_lease(
-        self: &Arc<Self>,
-        client: Guid,
-        key: [u8; 16],
-        kept: LeaseState,
-    ) -> Result<CachingGrant, FsError> {
-        let name = LeaseName { client, key };
-        let node = self
-            .leases
-            .lock()
-            .get(&name)
-            .map(|l| l.0.clone())
-            .ok_or(FsError::NameNotFound)?;
-        let mut after = Aftermath::default();
-        let grant = {
-            let mut state = node.state.lock();
-            let cache = state
-                .caches
-                .iter()
-                .find(|c| c.is_named(name))
-                .ok_or(FsError::NameNotFound)?;
-            let number = cache.number;
-            let Some(to) = cache.breaking_to else {
-                return Err(FsError::NotBreaking);
-            };
-            if !to.contains(kept) {
-                return Err(FsError::RequestNotAccepted);
-            }
-            let then = cache.then_to;
-            settle(&mut state, number, kept);
-            let grant = state
-                .caches
-                .iter()
-                .find(|c| c.number == number)
-                .map(Cache::grant)
-                .unwrap_or_default();
-            if let Some(then) = then {
-                // What was asked meanwhile: handle caching goes before read caching.
-                let next =
-                    if kept.contains(LeaseState::HANDLE) && !then.contains(LeaseState::HANDLE) {
-                        kept - LeaseState::HANDLE
-                    } else {
-                        kept & then
-                    };
-                let left = if next == then & kept {
-                    None
-                } else {
-                    Some(then)
-                };
-                self.break_cache(&node, &mut state, number, next, &mut after);
-                if let Some(c) = state.caches.iter_mut().find(|c| c.number == number)
-                    && c.breaking_to.is_some()
-                {
-                    c.then_to = left;
-                }
-            }
-            grant
-        };
-        self.close_orphans(after.close);
-        self.wake(&node);
-        Ok(grant)
-    }
-
     /// Remembers which file a lease is on, [MS-SMB2] 3.3.5.9.8: a key that is in
     /// use for another file is refused.
     pub(super) fn claim_lease(
@@ -584,36 +403,6 @@ impl FileService {
                 leases.remove(&name);
             }
         }
-    }
-
-    /// The last open of a cache lost its connection while a break was under way.
-    pub(super) fn abandon_break(self: &Arc<Self>, open: &Arc<Open>) {
-        let mut lost = Vec::new();
-        {
-            let mut state = open.node.state.lock();
-            let number = state
-                .members
-                .iter()
-                .find(|m| m.open.id == open.id)
-                .and_then(|m| m.cache);
-            let breaking = number
-                .and_then(|n| state.caches.iter().find(|c| c.number == n))
-                .is_some_and(|c| c.breaking_to.is_some());
-            if let Some(number) = number
-                && breaking
-                && state.addressee(number).is_none()
-            {
-                lost.extend(
-                    state
-                        .members
-                        .iter()
-                        .filter(|m| m.cache == Some(number))
-                        .map(|m| m.open.clone()),
-                );
-                settle(&mut state, number, NONE);
-            }
-        }
-        self.close_orphans(lost);
     }
 
     /// Calls all that wait for this file to try again.
@@ -653,78 +442,6 @@ impl Open {
             key,
         })
     }
-}
-
-fn lease_of(holder: &Holder) -> Option<LeaseName> {
-    match holder {
-        Holder::Lease(name, _) => Some(*name),
-        Holder::Open(_) => None,
-    }
-}
-
-/// Opens of the stream that are not under this lease: how many count, and
-/// whether one of them holds handle caching by lease, or level II.
-struct Others {
-    opens: usize,
-    handle_leases: bool,
-    level_two: bool,
-}
-
-fn others_of(state: &FileState, stream: &Arc<StreamNode>, mine: Option<LeaseName>) -> Others {
-    let mut others = Others {
-        opens: 0,
-        handle_leases: false,
-        level_two: false,
-    };
-    for m in state
-        .members
-        .iter()
-        .filter(|m| Arc::ptr_eq(&m.open.stream, stream))
-    {
-        let cache = m
-            .cache
-            .and_then(|n| state.caches.iter().find(|c| c.number == n));
-        if let (Some(c), Some(mine)) = (cache, mine)
-            && c.is_named(mine)
-        {
-            continue;
-        }
-        if !super::share_mode::is_stat_open(m.open.granted, false) {
-            others.opens += 1;
-        }
-        if let Some(c) = cache {
-            others.handle_leases |= c.is_lease() && c.state.contains(LeaseState::HANDLE);
-            others.level_two |= !c.is_lease() && !c.state.is_empty();
-        }
-    }
-    others
-}
-
-/// The most caching that what others hold lets a new holder have.
-fn allowed(
-    _state: &FileState,
-    _stream: &Arc<StreamNode>,
-    holder: &Holder,
-    others: &Others,
-    locked: bool,
-    directory: bool,
-) -> LeaseState {
-    let lease = matches!(holder, Holder::Lease(..));
-    let mut most = RWH;
-    if others.opens > 0 || directory {
-        most -= LeaseState::WRITE;
-    }
-    if others.level_two {
-        most -= LeaseState::HANDLE;
-    }
-    if others.handle_leases && !lease {
-        // An oplock does not go with another's handle caching.
-        return NONE;
-    }
-    if locked && others.opens > 0 {
-        most = NONE;
-    }
-    most
 }
 
 /// A break ends with this state.

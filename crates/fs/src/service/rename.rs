@@ -309,7 +309,7 @@ impl FileService {
             if !replace {
                 return Err(FsError::NameCollision);
             }
-            if s.size > 0 || name.is_empty() && s.size > 0 {
+            if s.size > 0 {
                 return Err(FsError::InvalidParameter);
             }
             let folded = crate::wildcard::fold_name(name);

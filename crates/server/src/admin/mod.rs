@@ -129,7 +129,7 @@ pub struct SessionRow {
     pub identity: String,
     /// Dialect.
     pub dialect: String,
-    /// It is signed.
+    /// It is signed: signing is required on it, or all requests so far were signed.
     pub signed: bool,
     /// Signing is required on it.
     pub signing_required: bool,
@@ -137,7 +137,7 @@ pub struct SessionRow {
     pub algorithm: Option<String>,
     /// Why it is signed or not: a code of `docs/reasons.md`.
     pub reason: String,
-    /// The cipher, if it is encrypted.
+    /// The cipher, if requests came encrypted.
     pub encrypted: Option<String>,
     /// Opens.
     pub opens: usize,

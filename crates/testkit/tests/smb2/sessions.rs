@@ -360,3 +360,17 @@ fn a_connection_without_a_session_is_cut_off() {
     assert!(client.wire.receive().is_none() && client.wire.closed());
     assert!(good.wire.receive().is_none() && !good.wire.closed());
 }
+
+#[test]
+fn one_client_speaks_one_dialect() {
+    let server = TestServer::new(|_| {});
+    let mut old = connected(&server, dialect::SMB_3_0);
+    let previous = old.session().id;
+    let mut new = negotiated(&server, dialect::SMB_3_1_1);
+    let reply = new.logon(&Logon { previous, ..alice() }).unwrap();
+    assert_eq!(reply.status(), NtStatus::USER_SESSION_DELETED);
+    assert_eq!(echo(&mut old).unwrap().status(), NtStatus::SUCCESS);
+    old.wire.hang_up();
+    let mut new = negotiated(&server, dialect::SMB_3_1_1);
+    assert_eq!(new.logon(&alice()).unwrap().status(), NtStatus::SUCCESS);
+}
