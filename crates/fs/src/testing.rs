@@ -89,6 +89,11 @@ impl TestHost {
         }
     }
 
+    /// When the next timer is due.
+    pub fn next_timer(&self) -> Option<Duration> {
+        self.inner.lock().timers.keys().next().map(|(at, _)| *at)
+    }
+
     /// Timers that wait.
     pub fn timers(&self) -> usize {
         self.inner.lock().timers.len()

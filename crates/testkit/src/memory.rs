@@ -13,92 +13,16 @@ use countersign_core::{
     Connection, Mailbox, Now, Output, PeerInfo, Server, ServerConfig, Transport, config::Dialect,
 };
 use countersign_crypto::{Cipher, SigningAlgorithm};
-use countersign_fs::call::Job;
+pub use countersign_fs::testing::TestHost;
 use countersign_fs::{Backend, FileService, Host, Share, ShareOptions};
 use countersign_policy::{Effective, Settings};
-use countersign_wire::FileTime;
 use parking_lot::Mutex;
 
 use crate::wire::Wire;
 
-/// A clock that stands until a test moves it, and a queue for work and timers.
-#[derive(Default)]
-pub struct TestHost {
-    state: Mutex<HostState>,
-}
-
-#[derive(Default)]
-struct HostState {
-    time: Duration,
-    jobs: VecDeque<Job>,
-    timers: Vec<(Duration, Job)>,
-    random: u64,
-}
-
-impl TestHost {
-    /// Runs offloaded jobs and due timers until there are none.
-    pub fn run(&self) -> bool {
-        let mut any = false;
-        loop {
-            let job = {
-                let mut s = self.state.lock();
-                let now = s.time;
-                let due = s.timers.iter().position(|(at, _)| *at <= now);
-                match s.jobs.pop_front() {
-                    Some(job) => Some(job),
-                    None => due.map(|i| s.timers.swap_remove(i).1),
-                }
-            };
-            let Some(job) = job else { return any };
-            job();
-            any = true;
-        }
-    }
-
-    /// When the next timer is due.
-    pub fn next_timer(&self) -> Option<Duration> {
-        self.state.lock().timers.iter().map(|(at, _)| *at).min()
-    }
-
-    /// Moves the clock.
-    pub fn advance(&self, by: Duration) {
-        self.state.lock().time += by;
-    }
-
-    /// Both clocks.
-    pub fn now_both(&self) -> Now {
-        Now { wall: self.now(), monotonic: self.monotonic() }
-    }
-}
-
-impl Host for TestHost {
-    fn now(&self) -> FileTime {
-        let t = self.state.lock().time;
-        FileTime::from_unix(1_800_000_000 + i64::try_from(t.as_secs()).unwrap_or(0), t.subsec_nanos())
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.state.lock().time
-    }
-
-    fn offload(&self, job: Job) {
-        self.state.lock().jobs.push_back(job);
-    }
-
-    fn after(&self, delay: Duration, job: Job) {
-        let mut s = self.state.lock();
-        let at = s.time + delay;
-        s.timers.push((at, job));
-    }
-
-    /// Not random: the same on every run.
-    fn random(&self, out: &mut [u8]) {
-        let mut s = self.state.lock();
-        for b in out {
-            s.random = s.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *b = s.random.to_be_bytes()[1];
-        }
-    }
+/// Both clocks of a host.
+pub fn times(host: &TestHost) -> Now {
+    Now { wall: host.now(), monotonic: host.monotonic() }
 }
 
 /// Users alice (Passw0rd!) and bob (S3cret#2b), share `share`, encrypted share `secret`.
@@ -164,7 +88,7 @@ pub fn config(settings: Settings, backend: &Arc<dyn Backend>) -> ServerConfig {
 impl MemoryServer {
     /// A server of this configuration.
     pub fn new(config: ServerConfig) -> Self {
-        let host = Arc::new(TestHost::default());
+        let host = TestHost::new();
         let files = FileService::new(Arc::clone(&host) as _);
         Self { server: Server::new(config, files, Arc::clone(&host) as _), host }
     }
@@ -184,7 +108,7 @@ impl MemoryServer {
             local: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 445),
             transport: Transport::Tcp,
         };
-        let now = self.host.now_both();
+        let now = times(&self.host);
         MemoryWire {
             connection: Connection::new(Arc::clone(&self.server), peer, Arc::clone(&mail) as _, now),
             mail,
@@ -222,12 +146,12 @@ impl MemoryWire {
     /// Lets the engine work on what is there; the clock stands still.
     pub fn settle(&mut self) {
         loop {
-            let mut any = self.host.run();
+            let mut any = self.host.run_jobs() > 0;
             loop {
                 let Some(signal) = self.mail.0.lock().pop_front() else { break };
                 any = true;
                 if self.closed.is_none() {
-                    self.connection.handle_signal(signal, self.host.now_both());
+                    self.connection.handle_signal(signal, times(&self.host));
                 }
             }
             while let Some(output) = self.connection.poll_output() {
@@ -239,7 +163,7 @@ impl MemoryWire {
                     }
                     Output::Close(reason) => {
                         self.closed.get_or_insert(reason);
-                        self.connection.closed(self.host.now_both());
+                        self.connection.closed(times(&self.host));
                     }
                 }
             }
@@ -253,14 +177,14 @@ impl MemoryWire {
     pub fn send_all(&mut self, messages: &[&[u8]]) {
         if self.closed.is_none() {
             let frames = messages.iter().map(|m| BytesMut::from(*m)).collect();
-            self.connection.handle_frames(frames, self.host.now_both());
+            self.connection.handle_frames(frames, times(&self.host));
         }
         self.settle();
     }
 
     /// The socket dies.
     pub fn hang_up(&mut self) {
-        self.connection.closed(self.host.now_both());
+        self.connection.closed(times(&self.host));
         self.closed.get_or_insert("hung up");
         self.settle();
     }
@@ -288,7 +212,7 @@ impl Wire for MemoryWire {
                 return None;
             }
             self.host.advance(next - now);
-            self.connection.handle_timeout(self.host.now_both());
+            self.connection.handle_timeout(times(&self.host));
         }
     }
 

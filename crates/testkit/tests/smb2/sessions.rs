@@ -334,7 +334,7 @@ fn a_tightened_policy_ends_what_does_not_sign() {
     guest.logon(&Logon::new("stranger", "x")).unwrap();
     server.reconfigure(|c| c.policy = policy(Value::Enabled));
     let counts = |client: &mut Client<MemoryWire>| {
-        let outcome = client.wire.connection.apply_policy(server.host.now_both());
+        let outcome = client.wire.connection.apply_policy(countersign_testkit::memory::times(&server.host));
         (outcome.satisfied, outcome.ended)
     };
     assert_eq!(counts(&mut unsigned), (0, 1));
