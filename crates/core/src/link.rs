@@ -31,9 +31,7 @@ pub trait FrontEnd: Send {
 
     /// A session was set up on this connection: from then on its frames may be as
     /// long as the largest request.
-    fn authenticated(&self) -> bool {
-        true
-    }
+    fn authenticated(&self) -> bool;
 
     /// The configuration in force changed: ends the sessions that no longer
     /// satisfy the policy (or keeps them, as the configuration says) and counts.

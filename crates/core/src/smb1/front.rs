@@ -337,6 +337,10 @@ impl FrontEnd for Smb1 {
         waiting.into_iter().chain(deadline).min()
     }
 
+    fn authenticated(&self) -> bool {
+        self.shared.state.lock().session_was_set_up
+    }
+
     fn apply_policy(&mut self, link: &mut Link, now: Now) -> PolicyOutcome {
         let config = link.config();
         let old = core::mem::replace(&mut self.policy, Arc::clone(&config.policy));
