@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_rpc::{PipeRead, rap};
 use countersign_wire::fscc::file_class;
-use countersign_wire::smb1::files::WRITE_START_OF_MESSAGE;
+use countersign_wire::smb1::files::{WRITE_RAW_PIPE, WRITE_START_OF_MESSAGE};
 use countersign_wire::smb1::trans2::{PeekNmPipeResponse, TransPipe};
 use countersign_wire::smb1::transaction::Answer as TransactionAnswer;
 use countersign_wire::{NtStatus, Reader, Writer};
@@ -110,7 +110,8 @@ pub(super) async fn read(cx: &Request, pipe: &PipeHandle, max: u32) -> Result<Ve
 /// WRITE in any form on a pipe.
 pub(super) fn write(cx: &Request, pipe: &PipeHandle, data: &[u8], mode: u16) -> Result<u64, Stop> {
     // [MS-CIFS] 2.2.4.43.1: the first write of a raw message begins with its length.
-    let message = if mode & WRITE_START_OF_MESSAGE != 0 {
+    let start_of_raw = WRITE_RAW_PIPE | WRITE_START_OF_MESSAGE;
+    let message = if mode & start_of_raw == start_of_raw {
         data.get(2..)
             .ok_or(Stop::Status(NtStatus::INVALID_PARAMETER))?
     } else {
