@@ -1,2 +1,99 @@
-//! Project commands.
-fn main() {}
+//! `cargo xtask`: everything the project does to itself.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, reason = "commands print their results")]
+
+mod capture;
+mod ci;
+mod fuzz;
+mod interop;
+mod peers;
+mod process;
+mod proxy;
+mod report;
+mod server;
+mod soak;
+mod suites;
+mod torture;
+mod versus;
+mod workspace;
+
+use std::process::ExitCode;
+
+/// Result of a step: the error is a sentence for the person who ran it.
+pub(crate) type Res<T> = Result<T, String>;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [--full]              everything: unit tests, then real clients against the built binary
+  interop [--full] [SUITE..] only the real clients; --full adds the 1 GiB file and 5,000 small ones
+                             suites: captures matrix python tools live tamper
+  ci                         format, lints, documentation, dependency edges, sizes of files
+  fuzz [--minutes N] [TARGET..]   every fuzz target in turn, seeds from the captures
+  torture LIST [--sign required] [--only TEXT] [--out FILE] [--jobs N]
+                             smbtorture tests of testdata/lists/LIST.txt (or a file)
+  versus [--mib N] [--runs N] [--dialects D,..] [--protect P,..] [--ops get,put] [--json FILE]
+                             throughput and server CPU beside smbd's
+  soak [--sessions N] [--connections N]
+                             memory of idle signed sessions; many connections
+";
+
+fn main() -> ExitCode {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    let command = if args.is_empty() {
+        String::new()
+    } else {
+        args.remove(0)
+    };
+    let result = match command.as_str() {
+        "test" => interop::test(&args),
+        "interop" => interop::only(&args),
+        "ci" => ci::run(),
+        "fuzz" => fuzz::run(&args),
+        "torture" => torture::run(&args),
+        "versus" => versus::run(&args),
+        "soak" => soak::run(&args),
+        "" | "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        other => Err(format!("there is no command `{other}`\n\n{HELP}")),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The value behind `--name`, taken out of the arguments.
+pub(crate) fn option(args: &mut Vec<String>, name: &str) -> Res<Option<String>> {
+    let Some(at) = args.iter().position(|a| a == name) else {
+        return Ok(None);
+    };
+    if at + 1 >= args.len() {
+        return Err(format!("{name} needs a value"));
+    }
+    args.remove(at);
+    Ok(Some(args.remove(at)))
+}
+
+/// A number behind `--name`.
+pub(crate) fn number(args: &mut Vec<String>, name: &str, default: u64) -> Res<u64> {
+    match option(args, name)? {
+        None => Ok(default),
+        Some(v) => v
+            .parse()
+            .map_err(|_| format!("{name} needs a number, not `{v}`")),
+    }
+}
+
+/// Whether `--name` was given; taken out of the arguments.
+pub(crate) fn flag(args: &mut Vec<String>, name: &str) -> bool {
+    let before = args.len();
+    args.retain(|a| a != name);
+    args.len() != before
+}
