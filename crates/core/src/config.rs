@@ -67,6 +67,9 @@ pub struct Limits {
     pub chain_length: usize,
     /// Searches open at once in one SMB1 session. Default 2048.
     pub smb1_searches: usize,
+    /// An SMB1 open that others' share modes refuse is tried again for so long
+    /// before the client is told, as Windows does. Default 1 s.
+    pub smb1_share_delay: Duration,
     /// Bytes of SMB1 transactions being put together from secondaries, per connection. Default 4 MiB.
     pub smb1_transaction_bytes: usize,
     /// Time a connection may stay without a session. Default 45 s.
@@ -90,6 +93,7 @@ impl Default for Limits {
             pending_calls: 1024,
             chain_length: 64,
             smb1_searches: 2048,
+            smb1_share_delay: Duration::from_secs(1),
             smb1_transaction_bytes: 4 << 20,
             unauthenticated: Duration::from_secs(45),
             first_frames: 128 << 10,

@@ -120,7 +120,9 @@ fn standard(m: &Metadata, f: &FileFacts) -> StandardInformation {
 
 /// A file that is being deleted has its name no more.
 fn links(m: &Metadata, f: &FileFacts) -> u32 {
-    m.links.saturating_sub(u32::from(f.delete_pending))
+    // A folder has one name, however its file system counts.
+    let links = if m.is_directory() { 1 } else { m.links };
+    links.saturating_sub(u32::from(f.delete_pending))
 }
 
 /// A class that is made of a stat ([`FileSource::Stat`]).

@@ -67,8 +67,10 @@ pub(super) async fn set(cx: &mut Request, block: &Block<'_>) -> Answer {
     if attributes.is_empty() {
         attributes = FileAttributes::NORMAL;
     }
+    // NORMAL alone leaves the attributes as they are.
+    let keep = u32::from(w.file_attributes) == FileAttributes::NORMAL.bits();
     let set = SetBasic {
-        attributes: Some(attributes),
+        attributes: (!keep).then_some(attributes),
         last_write: cx.zone().from_utime(w.last_write_time).map(TimeChange::Set),
         ..SetBasic::default()
     };

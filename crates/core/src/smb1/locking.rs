@@ -95,6 +95,9 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
         Err(FsError::Cancelled | FsError::Timeout) => {
             Err(Stop::Status(NtStatus::FILE_LOCK_CONFLICT))
         }
+        Err(FsError::LockNotGranted) if wait != LockWait::No => {
+            Err(Stop::Status(NtStatus::FILE_LOCK_CONFLICT))
+        }
         Err(FsError::FileClosed) if wait != LockWait::No => {
             Err(Stop::Status(NtStatus::RANGE_NOT_LOCKED))
         }

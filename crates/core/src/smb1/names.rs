@@ -9,7 +9,7 @@ use countersign_wire::fscc::{AccessMask, CreateOptions, FileAttributes};
 use countersign_wire::smb1::Block;
 use countersign_wire::smb1::paths as wire;
 
-use super::open::{close_file, open_call, open_file};
+use super::open::{close_file, open_call, open_file, open_patiently};
 use super::path::{Pattern, has_wildcard, parse_pattern, resolve_target};
 use super::request::{Answer, Reply, Request, Stop, words_of};
 
@@ -150,7 +150,7 @@ async fn delete_one(cx: &Request, path: SmbPath, search: u16) -> Result<(), Stop
         options: CreateOptions::NON_DIRECTORY_FILE | CreateOptions::OPEN_REPARSE_POINT,
         ..open_call(cx, path)
     };
-    let opened = open_file(cx, call).await?;
+    let opened = open_patiently(cx, call).await?;
     let result = if let_in(search, opened.metadata.attributes) {
         let open = Arc::clone(&opened.open);
         let set = FsCall::SetDisposition {
@@ -237,7 +237,7 @@ async fn rename_one(
         options: CreateOptions::OPEN_REPARSE_POINT,
         ..open_call(cx, from)
     };
-    let opened = open_file(cx, call).await?;
+    let opened = open_patiently(cx, call).await?;
     // Folders need no attribute of their own here: Windows 2000 renames them
     // with any.
     let kinds = opened.metadata.attributes - FileAttributes::DIRECTORY;

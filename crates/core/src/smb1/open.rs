@@ -70,6 +70,26 @@ pub(super) async fn open_file(cx: &Request, call: OpenCall) -> Result<Box<Opened
     }
 }
 
+/// How long between two tries of an open that share modes refuse.
+const SHARE_RETRY: core::time::Duration = core::time::Duration::from_millis(20);
+
+/// Opens for a client that may hold a FID in the way itself: what share modes
+/// refuse is tried again for a while.
+pub(super) async fn open_patiently(
+    cx: &Request,
+    call: OpenCall,
+) -> Result<Box<Opened>, FsError> {
+    let until = cx.monotonic().saturating_add(cx.config.limits.smb1_share_delay);
+    loop {
+        match open_file(cx, call.clone()).await {
+            Err(FsError::SharingViolation) if cx.monotonic() < until => {
+                cx.sleep_until(cx.monotonic().saturating_add(SHARE_RETRY).min(until)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Closes what got no FID.
 pub(super) async fn close_file(cx: &Request, open: Arc<countersign_fs::Open>) {
     // A failed close has nobody to tell: the open is gone either way.
@@ -229,7 +249,7 @@ async fn nt_open(cx: &Request, create: NtCreate) -> Result<Box<Opened>, Stop> {
         caching,
         ..open_call(cx, path)
     };
-    Ok(open_file(cx, call).await?)
+    Ok(open_patiently(cx, call).await?)
 }
 
 /// Oplock level as NT responses have it.
@@ -249,7 +269,7 @@ pub(super) async fn nt_create_andx(cx: &mut Request, block: &Block<'_>) -> Answe
         let fid = open_pipe(cx, &name)?;
         return Ok(nt_reply(
             &pipe_words(fid),
-            extended.then_some((0, GENERIC_READ | GENERIC_WRITE | 0x1FF)),
+            extended.then_some(0x001F_01FF),
         ));
     }
     let create = NtCreate {
@@ -286,7 +306,7 @@ pub(super) async fn nt_create_andx(cx: &mut Request, block: &Block<'_>) -> Answe
     };
     Ok(nt_reply(
         &response,
-        extended.then_some((m.key.file, opened.rights.maximal.bits())),
+        extended.then_some(opened.rights.maximal.bits()),
     ))
 }
 
@@ -308,13 +328,14 @@ fn pipe_words(fid: u16) -> wire::NtCreateAndxResponseWords {
     }
 }
 
-fn nt_reply(words: &wire::NtCreateAndxResponseWords, extended: Option<(u64, u32)>) -> Reply {
+fn nt_reply(words: &wire::NtCreateAndxResponseWords, extended: Option<u32>) -> Reply {
     let mut out = words.to_vec();
     let mut word_count = None;
-    if let Some((file_id, maximal_access_rights)) = extended {
+    if let Some(maximal_access_rights) = extended {
         let tail = wire::ExtendedCreateTail {
             volume_guid: [0; 16],
-            file_id,
+            // Zero: with the WordCount above, clients find ByteCount here.
+            file_id: 0,
             maximal_access_rights,
             guest_maximal_access_rights: 0,
         };
@@ -339,7 +360,7 @@ pub(super) async fn nt_transact_create(
         let fid = open_pipe(cx, &name)?;
         return Ok(nt_transact_answer(
             &pipe_words(fid),
-            extended.then_some((0, 0)),
+            extended.then_some(0x001F_01FF),
         ));
     }
     let length = |v: u32| usize::try_from(v).unwrap_or(usize::MAX);
@@ -396,13 +417,13 @@ pub(super) async fn nt_transact_create(
     };
     Ok(nt_transact_answer(
         &words,
-        extended.then_some((m.key.file, opened.rights.maximal.bits())),
+        extended.then_some(opened.rights.maximal.bits()),
     ))
 }
 
 fn nt_transact_answer(
     w: &wire::NtCreateAndxResponseWords,
-    extended: Option<(u64, u32)>,
+    extended: Option<u32>,
 ) -> TransactionAnswer {
     let mut parameters = wire::NtTransactCreateResponseParameters {
         oplock_level: w.oplock_level,
@@ -422,12 +443,12 @@ fn nt_transact_answer(
         directory: w.directory,
     }
     .to_vec();
-    if let Some((file_id, maximal_access_rights)) = extended {
+    if let Some(maximal_access_rights) = extended {
         // [MS-SMB] 2.2.7.1.2: one byte of padding, then the tail.
         parameters.push(0);
         let tail = wire::ExtendedCreateTail {
             volume_guid: [0; 16],
-            file_id,
+            file_id: 0,
             maximal_access_rights,
             guest_maximal_access_rights: 0,
         };
@@ -574,7 +595,7 @@ async fn dos_open_file(
         caching,
         ..open_call(cx, path)
     };
-    Ok(open_file(cx, call).await?)
+    Ok(open_patiently(cx, call).await?)
 }
 
 /// FCB opens get as much access as can be had.

@@ -51,9 +51,9 @@ pub(super) async fn file(cx: &Request, t: &Transaction) -> Result<Outcome, Stop>
     check_level(level)?;
     match file.kind {
         FileKind::File(open) => {
-            let class = class_of(level).unwrap_or(file_class::BASIC);
-            let needed = info::needed_right(class);
-            if !open.may(needed) {
+            // Whoever opened a file over SMB1 may ask for its attributes: the
+            // server adds that right to what was asked for.
+            if needs_eas(level) && !open.may(AccessMask::READ_EA) {
                 return Err(Stop::Status(NtStatus::ACCESS_DENIED));
             }
             query(cx, &open, level, t).await

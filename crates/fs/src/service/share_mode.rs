@@ -74,12 +74,23 @@ fn clash(granted: AccessMask, share: ShareAccess) -> bool {
 /// Opens in a DOS deny mode by one program do not shut each other out,
 /// [MS-CIFS] 3.3.5.5 and 2.2.4.41.
 fn same_program(old: &Open, new: &NewOpen<'_>) -> bool {
-    let (Some(_), Some(_)) = (old.deny, new.deny) else {
+    let (Some(held), Some(_)) = (old.deny, new.deny) else {
         return false;
     };
+    // Programs in compatibility mode are shared by their share access alone.
+    if held == DenyMode::Dos && is_program(old) {
+        return false;
+    }
     let owner = old.owner();
     owner.connection == new.owner.connection
         && owner.session == new.owner.session
         && old.pid == new.pid
         && old.granted.intersects(WRITES)
+}
+
+/// Whether an open is of a file that DOS would run.
+fn is_program(open: &Open) -> bool {
+    let path = open.path();
+    let name = path.file_name().unwrap_or_default().to_ascii_lowercase();
+    [".com", ".dll", ".exe", ".sym"].iter().any(|e| name.ends_with(e))
 }
