@@ -75,15 +75,15 @@ const SHARE_RETRY: core::time::Duration = core::time::Duration::from_millis(20);
 
 /// Opens for a client that may hold a FID in the way itself: what share modes
 /// refuse is tried again for a while.
-pub(super) async fn open_patiently(
-    cx: &Request,
-    call: OpenCall,
-) -> Result<Box<Opened>, FsError> {
-    let until = cx.monotonic().saturating_add(cx.config.limits.smb1_share_delay);
+pub(super) async fn open_patiently(cx: &Request, call: OpenCall) -> Result<Box<Opened>, FsError> {
+    let until = cx
+        .monotonic()
+        .saturating_add(cx.config.limits.smb1_share_delay);
     loop {
         match open_file(cx, call.clone()).await {
             Err(FsError::SharingViolation) if cx.monotonic() < until => {
-                cx.sleep_until(cx.monotonic().saturating_add(SHARE_RETRY).min(until)).await;
+                cx.sleep_until(cx.monotonic().saturating_add(SHARE_RETRY).min(until))
+                    .await;
             }
             other => return other,
         }
@@ -267,10 +267,7 @@ pub(super) async fn nt_create_andx(cx: &mut Request, block: &Block<'_>) -> Answe
     let extended = words.flags & wire::NT_CREATE_REQUEST_EXTENDED_RESPONSE != 0;
     if is_pipe_tree(cx)? {
         let fid = open_pipe(cx, &name)?;
-        return Ok(nt_reply(
-            &pipe_words(fid),
-            extended.then_some(0x001F_01FF),
-        ));
+        return Ok(nt_reply(&pipe_words(fid), extended.then_some(0x001F_01FF)));
     }
     let create = NtCreate {
         flags: words.flags,

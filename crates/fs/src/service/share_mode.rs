@@ -92,5 +92,7 @@ fn same_program(old: &Open, new: &NewOpen<'_>) -> bool {
 fn is_program(open: &Open) -> bool {
     let path = open.path();
     let name = path.file_name().unwrap_or_default().to_ascii_lowercase();
-    [".com", ".dll", ".exe", ".sym"].iter().any(|e| name.ends_with(e))
+    [".com", ".dll", ".exe", ".sym"]
+        .iter()
+        .any(|e| name.ends_with(e))
 }

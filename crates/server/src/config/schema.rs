@@ -252,6 +252,8 @@ section! {
         chain_length: usize = Limits::default().chain_length;
         /// Searches open at once in one SMB1 session.
         smb1_searches: usize = Limits::default().smb1_searches;
+        /// How long an SMB1 open that share modes refuse is tried again before the client is told.
+        smb1_share_delay: Duration = Limits::default().smb1_share_delay;
         /// SMB1 transactions being put together from secondaries, per connection.
         smb1_transaction_bytes: Bytes = Bytes(4 << 20);
         /// Longest frame before a session exists.

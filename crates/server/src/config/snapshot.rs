@@ -221,6 +221,7 @@ fn engine_limits(limits: &LimitSection) -> Limits {
         pending_calls: limits.pending_calls,
         chain_length: limits.chain_length,
         smb1_searches: limits.smb1_searches,
+        smb1_share_delay: limits.smb1_share_delay,
         smb1_transaction_bytes: size(limits.smb1_transaction_bytes.0),
         unauthenticated: limits.unauthenticated.max(Duration::from_secs(1)),
         token_bytes: size(limits.token_bytes.0),
