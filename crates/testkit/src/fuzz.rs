@@ -24,6 +24,7 @@ pub const ORACLES: &[(&str, fn(&[u8]))] = &[
     ("ntlm", ntlm),
     ("user_file", user_file),
     ("transform", transform),
+    ("engine", crate::fuzz_engine::engine),
 ];
 
 /// A decoder was called; whatever it says is fine.
@@ -210,7 +211,11 @@ pub fn write_seeds(captures: &std::path::Path, folder: &std::path::Path) -> std:
         if entry.path().extension().is_none_or(|e| e != "pcapng") {
             continue;
         }
-        for frame in crate::pcapng::frames(&std::fs::read(entry.path())?) {
+        let capture = std::fs::read(entry.path())?;
+        for seed in engine_seeds(&capture) {
+            seeds.insert(("engine", seed));
+        }
+        for frame in crate::pcapng::frames(&capture) {
             let bytes = frame.bytes;
             if bytes.len() > 4096 {
                 continue;
@@ -247,6 +252,30 @@ pub fn write_seeds(captures: &std::path::Path, folder: &std::path::Path) -> std:
     Ok(seeds.len())
 }
 
+/// Inputs of the engine's oracle made of a capture: each connection's client
+/// frames as they stand, and once more inside a session, signed.
+pub fn engine_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
+    let frames = crate::pcapng::frames(capture);
+    let connections = frames.iter().map(|f| f.connection + 1).max().unwrap_or(0);
+    let mut out = Vec::new();
+    for connection in 0..connections.min(4) {
+        for (choice, flags) in [(4_u8, 0_u8), (16 | 4, 3)] {
+            let mut seed = vec![choice];
+            for f in frames.iter().filter(|f| f.connection == connection && f.from_client) {
+                let length = u16::try_from(f.bytes.len()).unwrap_or(u16::MAX);
+                seed.push(flags);
+                seed.extend_from_slice(&length.to_le_bytes());
+                seed.extend_from_slice(f.bytes.get(..usize::from(length)).unwrap_or_default());
+                if seed.len() > 16 << 10 {
+                    break;
+                }
+            }
+            out.push(seed);
+        }
+    }
+    out
+}
+
 fn nbss_request() -> Vec<u8> {
     let mut out = Vec::new();
     nbss::NetBiosName::new("*SMBSERVER", 0x20).encode(&mut out);
@@ -270,13 +299,34 @@ mod tests {
             let bytes = std::fs::read(entry.path()).expect("capture");
             for frame in crate::pcapng::frames(&bytes) {
                 frames += 1;
-                for (_, oracle) in ORACLES {
+                for (name, oracle) in ORACLES {
+                    if *name == "engine" {
+                        continue;
+                    }
                     oracle(&frame.bytes);
                     oracle(frame.bytes.get(..frame.bytes.len() * 2 / 3).unwrap_or_default());
                 }
             }
         }
         assert!(frames > 1000, "only {frames} frames");
+    }
+
+    /// What the clients of the captures sent, to the engine: as it stands, and
+    /// inside a session of ours.
+    #[test]
+    fn captured_clients_meet_the_engine() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/captures");
+        let mut runs = 0;
+        for entry in std::fs::read_dir(folder).expect("captures").flatten() {
+            if entry.path().extension().is_none_or(|e| e != "pcapng") {
+                continue;
+            }
+            for seed in engine_seeds(&std::fs::read(entry.path()).expect("capture")) {
+                runs += 1;
+                crate::fuzz_engine::engine(&seed);
+            }
+        }
+        assert!(runs > 300, "only {runs} runs");
     }
 
     /// Crashes found by fuzzing stay found.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support fails loudly")]
 
 pub mod fuzz;
+pub mod fuzz_engine;
 pub mod memory;
 pub mod pcapng;
 pub mod smb2;

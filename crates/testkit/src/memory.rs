@@ -88,7 +88,11 @@ pub fn config(settings: Settings, backend: &Arc<dyn Backend>) -> ServerConfig {
 impl MemoryServer {
     /// A server of this configuration.
     pub fn new(config: ServerConfig) -> Self {
-        let host = TestHost::new();
+        Self::with_host(config, TestHost::new())
+    }
+
+    /// The same with a host whose clock the backend shares.
+    pub fn with_host(config: ServerConfig, host: Arc<TestHost>) -> Self {
         let files = FileService::new(Arc::clone(&host) as _);
         Self { server: Server::new(config, files, Arc::clone(&host) as _), host }
     }
@@ -180,6 +184,12 @@ impl MemoryWire {
             self.connection.handle_frames(frames, times(&self.host));
         }
         self.settle();
+    }
+
+    /// A message that is there already; the clock stands still.
+    pub fn take(&mut self) -> Option<Vec<u8>> {
+        self.settle();
+        self.out.pop_front()
     }
 
     /// The socket dies.
