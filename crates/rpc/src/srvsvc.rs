@@ -179,6 +179,10 @@ fn share_info(w: &mut NdrWriter, level: u32, share: &ShareFacts) -> bool {
         1004 => w.text(&share.comment),
         1005 => w.u32(0),
         1006 => w.u32(u32::MAX),
+        1007 => {
+            w.u32(0);
+            w.text("");
+        }
         1501 => {
             w.count(security.map_or(0, <[u8]>::len));
             w.byte_array(security);
@@ -196,7 +200,8 @@ fn share_enum(
     let level = container(arguments)?;
     let resume = bounds(arguments)?;
     if !matches!(level, 0 | 1 | 2 | 501 | 502 | 503) {
-        return Ok(not_enumerated(level, false, resume, win32::INVALID_LEVEL));
+        let arm = matches!(level, 1004..=1007 | 1501);
+        return Ok(not_enumerated(level, arm, resume, win32::INVALID_LEVEL));
     }
     let shares: Vec<ShareFacts> = facts.shares().into_iter().filter(|s| !s.hidden).collect();
     Ok(enumerated(level, &shares, resume, |w, share| {
@@ -204,11 +209,12 @@ fn share_enum(
     }))
 }
 
-/// A union of one pointer: what GetInfo calls give back.
-fn info(level: u32, code: u32, body: impl FnOnce(&mut NdrWriter)) -> Vec<u8> {
+/// A union of one pointer: what GetInfo calls give back. `arm`: the union has
+/// one for this level, even when the level is not served.
+fn info(level: u32, arm: bool, code: u32, body: impl FnOnce(&mut NdrWriter)) -> Vec<u8> {
     let mut w = NdrWriter::new();
     w.u32(level);
-    if code != win32::INVALID_LEVEL {
+    if arm {
         w.pointer(code == win32::SUCCESS);
     }
     if code == win32::SUCCESS {
@@ -239,13 +245,13 @@ fn share_get_info(
         security: None,
     };
     if !share_info(&mut NdrWriter::new(), level, &probe) {
-        return Ok(info(level, win32::INVALID_LEVEL, |_| {}));
+        return Ok(info(level, false, win32::INVALID_LEVEL, |_| {}));
     }
     Ok(match share {
-        Some(share) => info(level, win32::SUCCESS, |w| {
+        Some(share) => info(level, true, win32::SUCCESS, |w| {
             share_info(w, level, &share);
         }),
-        None => info(level, win32::NERR_NET_NAME_NOT_FOUND, |_| {}),
+        None => info(level, true, win32::NERR_NET_NAME_NOT_FOUND, |_| {}),
     })
 }
 
@@ -269,6 +275,14 @@ fn share_check(
     Ok(w.finish())
 }
 
+/// The levels SERVER_INFO has an arm for, [MS-SRVS] 2.2.3.7 and older ones.
+fn server_info_arm(level: u32) -> bool {
+    matches!(
+        level,
+        100..=103 | 402 | 403 | 502 | 503 | 599 | 1005 | 1010 | 1016..=1018 | 1107 | 1501..=1556
+    )
+}
+
 fn server_get_info(
     arguments: &mut NdrReader<'_>,
     facts: &dyn ServerFacts,
@@ -280,7 +294,7 @@ fn server_get_info(
         100..=102 => win32::SUCCESS,
         _ => win32::INVALID_LEVEL,
     };
-    Ok(info(level, code, |w| {
+    Ok(info(level, server_info_arm(level), code, |w| {
         w.u32(PLATFORM_NT);
         w.text(&server.name);
         if level == 100 {

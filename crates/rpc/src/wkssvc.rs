@@ -37,7 +37,8 @@ fn get_info(arguments: &mut NdrReader<'_>, facts: &dyn ServerFacts) -> Result<Ve
     };
     let mut w = NdrWriter::new();
     w.u32(level);
-    if code != win32::INVALID_LEVEL {
+    // WKSTA_INFO has arms for levels that are not served too, [MS-WKST] 2.2.4.1.
+    if matches!(level, 100..=102 | 502 | 1010..=1062) {
         w.pointer(code == win32::SUCCESS);
     }
     if code == win32::SUCCESS {

@@ -606,6 +606,7 @@ fn the_workstation_is_told_by_level_and_caller() {
         let stub = call(&mut pipe, 0, w, facts);
         u32::from_le_bytes(stub[stub.len() - 4..].try_into().unwrap())
     };
+    assert_eq!(ask(&ADMIN, 502), 124);
     assert_eq!([100, 101, 102, 7].map(|l| ask(&ADMIN, l)), [0, 0, 0, 124]);
     assert_eq!([100, 101, 102].map(|l| ask(&USER, l)), [0, 0, 5]);
     assert_eq!(
@@ -720,7 +721,14 @@ fn policy_handles_and_information() {
         w.u16(class);
         w
     };
-    for (class, status) in [(3, 0), (5, 0), (6, 0), (12, 0), (99, 0xC000_000Du32)] {
+    for (class, status) in [
+        (2, 0),
+        (3, 0),
+        (5, 0),
+        (6, 0),
+        (12, 0),
+        (99, 0xC000_000Du32),
+    ] {
         let stub = call(&mut pipe, 46, query(&handle, class), &USER);
         assert_eq!(stub[stub.len() - 4..], status.to_le_bytes(), "{class}");
     }

@@ -77,7 +77,8 @@ fn machine(name: &str, sid: &[u8]) -> AccountFacts {
 /// The account of a name, alone or behind its domain.
 pub(super) fn by_name(name: &str, facts: &dyn ServerFacts) -> Option<AccountFacts> {
     if name.is_empty() {
-        return None;
+        // No name at all means the domain of the built-in groups.
+        return by_name(BUILTIN, facts);
     }
     let (domain, short) = name.rsplit_once('\\').unwrap_or(("", name));
     let row = KNOWN.iter().find(|r| {

@@ -11,6 +11,7 @@ use crate::interface::{CallError, Handles};
 use crate::ndr::{NdrReader, NdrWriter};
 
 /// POLICY_INFORMATION_CLASS values answered, [MS-LSAD] 2.2.4.1.
+const AUDIT_EVENTS: u16 = 2;
 const PRIMARY_DOMAIN: u16 = 3;
 const ACCOUNT_DOMAIN: u16 = 5;
 const SERVER_ROLE: u16 = 6;
@@ -101,7 +102,7 @@ fn query_information(
     let server = facts.server();
     let known = matches!(
         class,
-        PRIMARY_DOMAIN | ACCOUNT_DOMAIN | SERVER_ROLE | DNS_DOMAIN
+        AUDIT_EVENTS | PRIMARY_DOMAIN | ACCOUNT_DOMAIN | SERVER_ROLE | DNS_DOMAIN
     );
     let mut w = NdrWriter::new();
     w.pointer(known);
@@ -109,6 +110,12 @@ fn query_information(
         w.u16(class);
     }
     match class {
+        // AuditingMode off, no options.
+        AUDIT_EVENTS => {
+            w.u32(0);
+            w.null();
+            w.u32(0);
+        }
         PRIMARY_DOMAIN => {
             w.unicode_string(&server.workgroup);
             w.sid(None);
