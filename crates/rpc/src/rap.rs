@@ -372,8 +372,11 @@ fn served(
             } else {
                 &[]
             };
-            let ours =
-                domain.is_empty() || domain.eq_ignore_ascii_case(&oem(page, &server.workgroup));
+            // A stand-alone server is a domain of its own to clients that logged on to it.
+            let ours = domain.is_empty()
+                || [&server.workgroup, &server.name]
+                    .iter()
+                    .any(|own| domain.eq_ignore_ascii_case(&oem(page, own)));
             // SV_TYPE_DOMAIN_ENUM asks for domains, anything else for servers.
             let entries = if kinds == 0x8000_0000 {
                 vec![vec![
