@@ -303,3 +303,30 @@ fn the_configuration_is_reloaded_and_a_bad_one_keeps_the_old() {
     assert!(log.contains("server.toml:4:17"), "{log}");
     assert!(log.contains("SIGHUP"), "{log}");
 }
+
+#[test]
+fn a_state_folder_may_have_a_long_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = text(&folder.path().join("a-name-of-forty-characters-and-a-few-more").join(
+        "another-name-of-forty-characters-and-some-more-so-that-no-socket-address-holds-it",
+    ));
+    assert!(state.len() > 107);
+    let server = Server::start(&["serve", "--state", &state, "--listen", "127.0.0.1:0"]);
+    let _ = server.address();
+    assert_eq!(value_of(&state, "server-always").0, "enabled");
+    let set = good(run(&["policy", "set", "server-always=disabled", "--state", &state]));
+    assert!(set.contains("0 ended"), "{set}");
+}
+
+#[test]
+fn a_server_that_was_killed_leaves_nothing_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = text(folder.path());
+    let server = Server::start(&["serve", "--state", &state, "--listen", "127.0.0.1:0"]);
+    let _ = server.address();
+    let _ = server.end("-KILL");
+    let complaint = bad(run(&["sessions", "--state", &state]), 1);
+    assert!(complaint.contains("no server is running"), "{complaint}");
+    let set = good(run(&["policy", "set", "server-always=disabled", "--state", &state]));
+    assert!(set.contains("no server is running"), "{set}");
+}
