@@ -6,5 +6,6 @@ pub mod fuzz;
 pub mod fuzz_engine;
 pub mod memory;
 pub mod pcapng;
+pub mod smb1;
 pub mod smb2;
 pub mod wire;

@@ -22,6 +22,7 @@ mod files;
 mod negotiate;
 mod session;
 mod signing;
+mod smb1;
 mod smoke;
 mod tree;
 mod validate;
