@@ -128,7 +128,8 @@ impl Registry {
     pub(crate) fn new(seed: u64) -> Self {
         // SessionIds start at a random place, so that ids of an earlier run are
         // unknown rather than someone else's; never 0 nor all ones.
-        let start = (seed & 0x0000_7FFF_FFFF_0000) | 1;
+        // Tools that keep an id in 32 bits exist.
+        let start = (seed & 0x3FFF_0000) | 1;
         Self { next: AtomicU64::new(start), sessions: Mutex::new(HashMap::new()) }
     }
 

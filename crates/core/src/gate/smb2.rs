@@ -280,8 +280,8 @@ pub(crate) enum Refused {
     Reply {
         /// The status.
         status: NtStatus,
-        /// Why, when policy refused it.
-        reason: Option<Reason>,
+        /// Why.
+        reason: Reason,
         /// For the reply only: it gives no right to act.
         seal: RefusalSeal,
     },
@@ -292,9 +292,14 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// A refusal before policy was asked, with no key to sign it.
-    pub(crate) fn unsigned(status: NtStatus) -> Self {
-        Self::Reply { status, reason: None, seal: RefusalSeal(Seal::default()) }
+    /// A binding to a session whose first logon is not finished, so that no
+    /// key can sign it ([MS-SMB2] 3.3.5.5).
+    pub(crate) fn unfinished() -> Self {
+        Self::Reply {
+            status: NtStatus::REQUEST_NOT_ACCEPTED,
+            reason: Reason::SignedWithoutKey,
+            seal: RefusalSeal(Seal::default()),
+        }
     }
 }
 
@@ -311,6 +316,10 @@ pub(crate) struct Admission<'a> {
     pub(crate) session: Option<SessionFacts>,
     /// The key that signs this session's messages here (the session's own for a binding).
     pub(crate) key: Option<ChannelKey>,
+    /// The key is that of another connection (a binding): nothing is signed
+    /// with it for a peer that has not proved that it knows it. MessageIds of
+    /// two connections collide, and AES-GMAC must not see one twice.
+    pub(crate) borrowed: bool,
 }
 
 /// Policy's verdict on one message.
@@ -343,8 +352,9 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
         policy: admission.policy,
         moment: Moment::Message(message),
     });
+    let proved = !admission.borrowed || state == MessageState::Verified;
     let sealed = |sign: bool| Seal {
-        sign: seal.sign.clone().filter(|_| sign),
+        sign: seal.sign.clone().filter(|_| sign && proved),
         encrypt: seal.encrypt.clone(),
     };
     match decision {
@@ -353,7 +363,7 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
         }
         Verdict::Refuse { status, sign, reason } => Err(Refused::Reply {
             status: refusal(status),
-            reason: Some(reason),
+            reason,
             seal: RefusalSeal(sealed(sign)),
         }),
         Verdict::Ignore { .. } => Err(Refused::Ignore),
@@ -593,14 +603,21 @@ impl Outgoing {
         Self::new(seal_with, kind, header, buffer, body)
     }
 
-    /// The reply to a request that was not admitted.
+    /// The reply to a request that was not admitted. `header` still has the
+    /// request's signature: where there is no key, it goes back (without the
+    /// flag), since clients recognise by it that a failure answers their request.
     pub(crate) fn refusal(
         seal: &RefusalSeal,
         header: Header,
         buffer: Vec<u8>,
         body: usize,
     ) -> Self {
-        Self::new(seal.0.clone(), Kind::Final, header, buffer, body)
+        let bare = seal.0.sign.is_none() && seal.0.encrypt.is_none();
+        let mut out = Self::new(seal.0.clone(), Kind::Final, header, buffer, body);
+        if bare && let Some(place) = out.buffer.get_mut(out.start + 48..out.start + 64) {
+            place.copy_from_slice(&header.signature);
+        }
+        out
     }
 
     /// What the server sends unasked: neither signed nor encrypted
@@ -633,21 +650,29 @@ impl Outgoing {
         }
     }
 
-    /// One frame of several replies: each but the last is padded to 8 bytes
-    /// and leads to the next. The transform is the first one's.
+    /// One frame of several replies: each is padded to 8 bytes, the last too, as
+    /// Windows does, and leads to the next. The transform is the first one's.
     pub(crate) fn join(replies: Vec<Outgoing>) -> Option<Self> {
         let mut replies = replies.into_iter();
         let mut joined = replies.next()?;
         for next in replies {
             joined.append(&next);
         }
+        if joined.parts.len() > 1 {
+            joined.pad();
+        }
         Some(joined)
+    }
+
+    fn pad(&mut self) -> usize {
+        let padded = (self.buffer.len() - self.start).next_multiple_of(8);
+        self.buffer.resize(self.start + padded, 0);
+        padded
     }
 
     fn append(&mut self, next: &Outgoing) {
         let last = self.parts.last().map_or(0, |p| p.offset);
-        let padded = (self.buffer.len() - self.start).next_multiple_of(8);
-        self.buffer.resize(self.start + padded, 0);
+        let padded = self.pad();
         let next_command = u32::try_from(padded - last).unwrap_or(0).to_le_bytes();
         let at = self.start + last + 20;
         if let Some(place) = self.buffer.get_mut(at..at + 4) {

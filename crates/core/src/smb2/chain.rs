@@ -11,7 +11,6 @@ use super::dispatch::{self, Need, Row};
 use super::front::{Active, Flow, Smb2};
 use super::handler::{Context, Request, Response, Step};
 use super::session::{Session, SessionState};
-use super::session_setup;
 use super::state::Phase;
 use crate::connection::Now;
 use crate::gate::smb2::{self as gate, Admission, Admitted, Arrived, Outgoing, Refused};
@@ -139,15 +138,7 @@ impl Smb2 {
             self.drop_connection(link, "message names another session than its transform");
             return Flow::Stop;
         }
-        let admitted = if gate::is_binding(&header, &arrived.message)
-            && let Err(status) = session_setup::check_binding(&self.state, &link.server, &header)
-        {
-            // No key of ours can sign this answer.
-            Err(Refused::unsigned(status))
-        } else {
-            self.admit(link, &arrived, ids.session)
-        };
-        let admitted = match admitted {
+        let admitted = match self.admit(link, &arrived, ids.session) {
             Ok(admitted) => admitted,
             Err(Refused::Ignore) => return Flow::Next(chain),
             Err(Refused::Disconnect(reason)) => {
@@ -155,9 +146,7 @@ impl Smb2 {
                 return Flow::Stop;
             }
             Err(Refused::Reply { status, reason, seal }) => {
-                if let Some(reason) = reason {
-                    self.count(link, reason);
-                }
+                self.count(link, reason);
                 let response = Response::error(status);
                 let header = self.refusal_header(&header, &ids, status);
                 chain.fail(&ids, &header, status, true);
@@ -263,11 +252,17 @@ impl Smb2 {
     ) -> Result<Admitted, Refused> {
         let channel = self.state.channels.get(&session);
         let mut key = channel.and_then(|c| c.key.clone());
+        let mut borrowed = false;
         let mut known = channel.map(|c| Arc::clone(&c.session));
         if gate::is_binding(&arrived.header, &arrived.message)
+            && channel.is_none_or(|c| c.binding)
             && let Some(bound) = link.server.sessions.get(session)
         {
+            borrowed = true;
             // [MS-SMB2] 3.3.5.5: a binding is signed with the session's own key.
+            if bound.state() == SessionState::InProgress && arrived.header.is_signed() {
+                return Err(Refused::unfinished());
+            }
             key = bound.secrets.get().map(|s| s.signing().clone());
             known = Some(bound);
         }
@@ -278,6 +273,7 @@ impl Smb2 {
             dialect: self.state.dialect(),
             session: facts.or_else(|| known.as_ref().map(|_| unfinished(self.state.dialect()))),
             key,
+            borrowed,
         };
         let admitted = gate::admit(arrived, &admission)?;
         if let Some(session) = &known
@@ -312,7 +308,6 @@ impl Smb2 {
                 | (asked.flags & HeaderFlags::RELATED_OPERATIONS),
             next_command: 0,
             session_id: ids.session,
-            signature: [0; 16],
             ..*asked
         }
     }
@@ -406,9 +401,8 @@ impl Smb2 {
             (Some(before), true) => match (before.file_id, before.failed) {
                 (Some(id), _) => id,
                 (None, Some(status)) => return fail(status),
-                (None, None) if sent.is_none() && !at.optional => {
-                    return fail(NtStatus::INVALID_PARAMETER);
-                }
+                // Nothing before named a file.
+                (None, None) if sent.is_none() => return fail(NtStatus::FILE_CLOSED),
                 (None, None) => sent,
             },
             _ => sent,

@@ -293,12 +293,9 @@ impl Context<'_> {
         self.state.negotiated().map_or(65_536, |n| n.max_transact)
     }
 
-    /// The owner new opens get.
+    /// The owner new opens get: the same on every channel of the session.
     pub fn owner(&self) -> OpenOwner {
-        OpenOwner {
-            connection: self.link.id,
-            session: self.request.session.as_ref().map_or(0, |s| s.id),
-            tree: self.request.tree.as_ref().map_or(0, |t| u64::from(t.id)),
-        }
+        let tree = self.request.tree.as_ref().map_or(0, |t| t.id);
+        self.request.session.as_ref().map_or_else(OpenOwner::default, |s| s.owner(tree))
     }
 }

@@ -10,7 +10,7 @@ use countersign_crypto::SigningAlgorithm;
 
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::{
-    Capabilities, Header, SESSION_FLAG_BINDING, SecurityMode, SessionFlags, SessionSetupRequest,
+    Capabilities, SESSION_FLAG_BINDING, SecurityMode, SessionFlags, SessionSetupRequest,
     SessionSetupResponse,
 };
 
@@ -20,7 +20,6 @@ use super::state::{Channel, Setup, State};
 use crate::config::Dialect;
 use crate::gate::smb2::{self as gate, FinalSeal, LogonRefused};
 use crate::registry::SessionFacts;
-use crate::server::Server;
 
 /// What a SESSION_SETUP is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,25 +92,26 @@ fn new_session(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
 }
 
 /// [MS-SMB2] 3.3.5.5: whether a session of another connection may get a channel
-/// here. In this order: look-up, dialect, signature, state, bound already,
-/// algorithms. The signature itself is verified when it passes.
-pub(super) fn check_binding(
-    state: &State,
-    server: &Server,
-    header: &Header,
-) -> Result<(), NtStatus> {
-    let id = header.session_id;
+/// here. That there is one, and that the request is rightly signed with its key,
+/// was settled before; then, in this order: algorithms (as Windows answers
+/// them), dialect, state, bound already, cipher.
+fn check_binding(state: &State, session: &Session) -> Result<(), NtStatus> {
     let negotiated = state.negotiated().ok_or(NtStatus::INVALID_PARAMETER)?;
     let multi = negotiated.is_smb3()
         && negotiated.capabilities.contains(Capabilities::MULTI_CHANNEL);
+    // Guests have no key to sign a binding with.
+    let secrets = session.secrets.get().ok_or(NtStatus::NOT_SUPPORTED)?;
+    // A session that signs with GMAC does so on all channels.
+    let gmac = |algorithm| algorithm == SigningAlgorithm::AesGmac;
+    match (gmac(secrets.signing().algorithm()), gmac(negotiated.signing)) {
+        (true, false) => return Err(NtStatus::REQUEST_OUT_OF_SEQUENCE),
+        (false, true) => return Err(NtStatus::NOT_SUPPORTED),
+        _ => {}
+    }
     if !multi {
         return Err(NtStatus::REQUEST_NOT_ACCEPTED);
     }
-    let session = server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
     if session.dialect != negotiated.dialect {
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    if !header.is_signed() {
         return Err(NtStatus::INVALID_PARAMETER);
     }
     match session.state() {
@@ -119,13 +119,8 @@ pub(super) fn check_binding(
         SessionState::Ended => return Err(NtStatus::USER_SESSION_DELETED),
         SessionState::Valid | SessionState::Expired => {}
     }
-    if state.channels.get(&id).is_some_and(|c| !c.binding) {
+    if state.channels.get(&session.id).is_some_and(|c| !c.binding) {
         return Err(NtStatus::REQUEST_NOT_ACCEPTED);
-    }
-    // Guests have no key to sign the binding with.
-    let secrets = session.secrets.get().ok_or(NtStatus::NOT_SUPPORTED)?;
-    if secrets.signing().algorithm() != negotiated.signing {
-        return Err(NtStatus::REQUEST_OUT_OF_SEQUENCE);
     }
     if secrets.cipher() != negotiated.cipher {
         return Err(NtStatus::INVALID_PARAMETER);
@@ -135,12 +130,12 @@ pub(super) fn check_binding(
 
 fn bind(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
     let id = cx.request.header.session_id;
-    check_binding(cx.state, &cx.link.server, &cx.request.header)?;
+    let session = cx.link.server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
+    check_binding(cx.state, &session)?;
     if !cx.state.channels.contains_key(&id) {
         if cx.state.channels.len() >= cx.request.config.limits.sessions_per_connection {
             return Err(NtStatus::INSUFFICIENT_RESOURCES);
         }
-        let session = cx.link.server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
         cx.state
             .channels
             .insert(id, Channel { session, key: None, setup: None, binding: true });

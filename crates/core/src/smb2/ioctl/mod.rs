@@ -86,13 +86,13 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
             Step::Fail(NtStatus::FS_DRIVER_REQUIRED)
         }
         fsctl::PIPE_WAIT => pipe::wait(cx, asked, input),
-        code => match cx.open() {
+        _ => match cx.open() {
             Some(entry) => match &entry.kind {
                 OpenKind::Pipe(_) => on_pipe(cx, &entry, asked, input),
                 OpenKind::File(open) => on_file(cx, &entry, open, asked, input),
             },
-            None if is_about_a_file(code) => Step::Fail(NtStatus::FILE_CLOSED),
-            None => unknown(cx),
+            // [MS-SMB2] 3.3.5.15: every other control is about an open.
+            None => Step::Fail(NtStatus::FILE_CLOSED),
         },
     }
 }
@@ -101,25 +101,6 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
 fn unknown(cx: &Context<'_>) -> Step {
     let pipe = cx.tree().is_some_and(|t| t.is_pipe());
     Step::Fail(if pipe { NtStatus::FS_DRIVER_REQUIRED } else { NtStatus::INVALID_DEVICE_REQUEST })
-}
-
-/// Controls that are meaningless without an open.
-fn is_about_a_file(code: u32) -> bool {
-    matches!(
-        code,
-        fsctl::PIPE_TRANSCEIVE
-            | fsctl::PIPE_PEEK
-            | fsctl::SRV_ENUMERATE_SNAPSHOTS
-            | fsctl::SRV_REQUEST_RESUME_KEY
-            | fsctl::SRV_COPYCHUNK
-            | fsctl::SRV_COPYCHUNK_WRITE
-            | fsctl::SET_SPARSE
-            | fsctl::SET_ZERO_DATA
-            | fsctl::QUERY_ALLOCATED_RANGES
-            | fsctl::GET_REPARSE_POINT
-            | fsctl::SET_REPARSE_POINT
-            | fsctl::DELETE_REPARSE_POINT
-    )
 }
 
 fn validate(cx: &Context<'_>, asked: Asked, input: &[u8], max: u32) -> Step {
