@@ -55,6 +55,8 @@ pub struct Limits {
     pub smb1_mpx: u16,
     /// Sessions on one connection. Default 128.
     pub sessions_per_connection: usize,
+    /// Channels of one session. Default 32, as Windows has it.
+    pub channels_per_session: usize,
     /// Tree connects of one session. Default 256.
     pub trees_per_session: usize,
     /// Opens of one session. Default 65,534.
@@ -87,6 +89,7 @@ impl Default for Limits {
             smb1_buffer: 16_644,
             smb1_mpx: 50,
             sessions_per_connection: 128,
+            channels_per_session: 32,
             trees_per_session: 256,
             opens_per_session: 65_534,
             credits: 8192,

@@ -513,7 +513,7 @@ impl<W: Wire> Client<W> {
             keys: None,
             sign: key.is_some(),
             encrypt: false,
-            signing: key.map(|k| SigningKey::new(self.algorithm, &k)),
+            signing: key.map(|k| SigningKey::new(from.algorithm, &k)),
             seal: None,
             open: None,
             nonces: NonceCounter::new(),

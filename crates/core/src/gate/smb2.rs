@@ -604,8 +604,9 @@ impl Outgoing {
     }
 
     /// The reply to a request that was not admitted. `header` still has the
-    /// request's signature: where there is no key, it goes back (without the
-    /// flag), since clients recognise by it that a failure answers their request.
+    /// request's flag and signature. Where there is no key they go back as they
+    /// came, as smbd sends them: clients that sign let such a failure
+    /// (USER_SESSION_DELETED) pass by this alone, and it proves nothing.
     pub(crate) fn refusal(
         seal: &RefusalSeal,
         header: Header,
@@ -614,8 +615,11 @@ impl Outgoing {
     ) -> Self {
         let bare = seal.0.sign.is_none() && seal.0.encrypt.is_none();
         let mut out = Self::new(seal.0.clone(), Kind::Final, header, buffer, body);
-        if bare && let Some(place) = out.buffer.get_mut(out.start + 48..out.start + 64) {
-            place.copy_from_slice(&header.signature);
+        if bare && header.is_signed() && header.status == NtStatus::USER_SESSION_DELETED {
+            let echo = header.to_bytes();
+            if let Some(place) = out.buffer.get_mut(out.start..out.start + HEADER_LEN) {
+                place.copy_from_slice(&echo);
+            }
         }
         out
     }

@@ -165,6 +165,7 @@ impl Smb2 {
             session: self.state.session_of(ids.session),
             tree: None,
             open: None,
+            counted: false,
             admitted,
         };
         if let Some(tree) = ids.tree
@@ -222,6 +223,7 @@ impl Smb2 {
             session: self.state.session_of(ids.session),
             tree: None,
             open: None,
+            counted: false,
             admitted,
         };
         let active = Active::new(request, &dispatch::UNKNOWN);
@@ -305,7 +307,7 @@ impl Smb2 {
             status,
             credits,
             flags: HeaderFlags::SERVER_TO_REDIR
-                | (asked.flags & HeaderFlags::RELATED_OPERATIONS),
+                | (asked.flags & (HeaderFlags::RELATED_OPERATIONS | HeaderFlags::SIGNED)),
             next_command: 0,
             session_id: ids.session,
             ..*asked
@@ -418,6 +420,17 @@ impl Smb2 {
         let Some(open) = open else {
             return fail(NtStatus::FILE_CLOSED);
         };
+        if self.state.negotiated().is_some_and(|n| n.is_smb3()) {
+            let replay = request.header.flags.contains(HeaderFlags::REPLAY_OPERATION);
+            let sequence = request.header.channel_sequence();
+            let lawful = open.state.lock().request_begins(sequence, replay);
+            request.counted = true;
+            request.open = Some(open);
+            if !lawful && row.changes {
+                return fail(NtStatus::FILE_NOT_AVAILABLE);
+            }
+            return Ok(());
+        }
         request.open = Some(open);
         Ok(())
     }

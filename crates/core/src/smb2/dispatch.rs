@@ -26,6 +26,8 @@ pub struct Row {
     /// Fields of the body that say how much is sent and how much may come back,
     /// for the CreditCharge check ([MS-SMB2] 3.3.5.2.5).
     pub payload: fn(&[u8]) -> u64,
+    /// It changes something and must not be carried out twice ([MS-SMB2] 3.3.5.2.10).
+    pub changes: bool,
     /// When STATUS_PENDING is sent for a call that is not answered.
     pub interim: Interim,
     /// Carries it out.
@@ -84,6 +86,7 @@ const fn row(
         tree: true,
         file_id,
         payload: nothing,
+        changes: false,
         interim: Interim::After(200),
         handler,
     }
@@ -120,13 +123,14 @@ pub static TABLE: &[Row] = &[
     Row { session: Need::Expired, ..row(Command::CLOSE, 24, at(8), close::handle) },
     row(Command::FLUSH, 24, at(8), flush::handle),
     Row { payload: |b| u32_at(b, 4), ..row(Command::READ, 49, at(16), read::handle) },
-    Row { payload: |b| u32_at(b, 4), ..row(Command::WRITE, 49, at(16), write::handle) },
+    Row { changes: true, payload: |b| u32_at(b, 4), ..row(Command::WRITE, 49, at(16), write::handle) },
     Row {
         session: Need::Expired,
         interim: Interim::Now,
         ..row(Command::LOCK, 48, at(8), lock::handle)
     },
     Row {
+        changes: true,
         payload: ioctl_payload,
         ..row(Command::IOCTL, 57, Some(FileIdAt { offset: 8, optional: true }), ioctl::handle)
     },
@@ -145,7 +149,7 @@ pub static TABLE: &[Row] = &[
         payload: |b| u32_at(b, 12).max(u32_at(b, 4)),
         ..row(Command::QUERY_INFO, 41, at(24), query_info::handle)
     },
-    Row { payload: |b| u32_at(b, 4), ..row(Command::SET_INFO, 33, at(16), set_info::handle) },
+    Row { changes: true, payload: |b| u32_at(b, 4), ..row(Command::SET_INFO, 33, at(16), set_info::handle) },
     Row { structure_size: None, ..row(Command::OPLOCK_BREAK, 24, None, oplock_break::handle) },
 ];
 

@@ -339,6 +339,9 @@ impl Smb2 {
         let header = self.header(active, &response, Kind::Final);
         let seal = response.seal.take();
         chain.note(&active.request, &response);
+        if self.state.negotiated().is_some_and(|n| n.is_smb3()) {
+            count_at_open(&active.request, &response);
+        }
         let mut reply = Outgoing::reply(
             &active.request.admitted,
             seal.as_ref(),
@@ -427,6 +430,18 @@ impl Smb2 {
         if let Some(channel) = self.state.channels.remove(&id) {
             channel.session.end(&link.server, false, link.id, reason);
         }
+    }
+}
+
+/// [MS-SMB2] 3.3.5.2.10 and 3.3.5.9: what a response means for ChannelSequence.
+fn count_at_open(request: &Request, response: &Response) {
+    let sequence = request.header.channel_sequence();
+    if let Some(open) = request.open.as_ref().filter(|_| request.counted) {
+        open.state.lock().request_ends(sequence);
+    } else if let Some(id) = response.file_id
+        && let Some(open) = request.session.as_ref().and_then(|s| s.open(id))
+    {
+        open.state.lock().channel_sequence = sequence;
     }
 }
 

@@ -213,6 +213,8 @@ pub struct Request {
     pub(super) session: Option<Arc<Session>>,
     pub(super) tree: Option<Arc<TreeConnect>>,
     pub(super) open: Option<Arc<FileOpen>>,
+    /// It is counted at its open (ChannelSequence).
+    pub(super) counted: bool,
     /// What the gate decided; it seals the reply.
     pub(super) admitted: Admitted,
 }

@@ -423,11 +423,44 @@ impl FileOpen {
     }
 }
 
+impl OpenState {
+    /// [MS-SMB2] 3.3.5.2.10: a request comes. Gives whether it may change
+    /// anything: not when it is from before a channel failed, nor when it is
+    /// replayed while one from before is still carried out.
+    pub(crate) fn request_begins(&mut self, sequence: u16, replay: bool) -> bool {
+        let ahead = sequence.wrapping_sub(self.channel_sequence);
+        if ahead > 0x7FFF {
+            self.outstanding_before = self.outstanding_before.saturating_add(1);
+            return false;
+        }
+        if ahead != 0 {
+            self.outstanding_before = self.outstanding_before.saturating_add(self.outstanding);
+            self.outstanding = 0;
+            self.channel_sequence = sequence;
+        }
+        self.outstanding = self.outstanding.saturating_add(1);
+        !(replay && self.outstanding_before > 0)
+    }
+
+    /// It was answered.
+    pub(crate) fn request_ends(&mut self, sequence: u16) {
+        if sequence == self.channel_sequence {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        } else {
+            self.outstanding_before = self.outstanding_before.saturating_sub(1);
+        }
+    }
+}
+
 /// What requests on an open leave behind.
 #[derive(Debug, Default)]
 pub struct OpenState {
     /// ChannelSequence last seen, [MS-SMB2] 3.3.5.2.10.
     pub channel_sequence: u16,
+    /// OutstandingRequestCount: requests of this sequence that are carried out.
+    pub(crate) outstanding: u32,
+    /// OutstandingPreRequestCount: those of sequences before.
+    pub(crate) outstanding_before: u32,
     /// LockSequence values by bucket, [MS-SMB2] 3.3.5.14.
     pub lock_sequence: HashMap<u32, u8>,
     /// Kept over a disconnect (durable, resilient or persistent).

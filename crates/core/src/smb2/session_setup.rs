@@ -133,7 +133,10 @@ fn bind(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
     let session = cx.link.server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
     check_binding(cx.state, &session)?;
     if !cx.state.channels.contains_key(&id) {
-        if cx.state.channels.len() >= cx.request.config.limits.sessions_per_connection {
+        let limits = &cx.request.config.limits;
+        if cx.state.channels.len() >= limits.sessions_per_connection
+            || session.channel_count() >= limits.channels_per_session
+        {
             return Err(NtStatus::INSUFFICIENT_RESOURCES);
         }
         cx.state

@@ -240,6 +240,8 @@ section! {
         smb1_mpx: u16 = Limits::default().smb1_mpx;
         /// Sessions on one connection.
         sessions_per_connection: usize = Limits::default().sessions_per_connection;
+        /// Channels (connections) of one session.
+        channels_per_session: usize = Limits::default().channels_per_session;
         /// Tree connects of one session.
         trees_per_session: usize = Limits::default().trees_per_session;
         /// Opens of one session.

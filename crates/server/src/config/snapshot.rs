@@ -215,6 +215,7 @@ fn engine_limits(limits: &LimitSection) -> Limits {
         smb1_buffer: size32(limits.smb1_buffer.0),
         smb1_mpx: limits.smb1_mpx,
         sessions_per_connection: limits.sessions_per_connection,
+        channels_per_session: limits.channels_per_session,
         trees_per_session: limits.trees_per_session,
         opens_per_session: limits.opens_per_session,
         credits: limits.credits,

@@ -177,6 +177,7 @@ impl Checker<'_> {
             ("connections-per-address", limits.connections_per_address),
             ("smb1-mpx", usize::from(limits.smb1_mpx)),
             ("sessions-per-connection", limits.sessions_per_connection),
+            ("channels-per-session", limits.channels_per_session),
             ("trees-per-session", limits.trees_per_session),
             ("opens-per-session", limits.opens_per_session),
             ("credits", usize::from(limits.credits)),

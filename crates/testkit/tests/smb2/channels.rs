@@ -2,6 +2,7 @@
 
 use countersign_testkit::memory::MemoryWire;
 use countersign_testkit::smb2::{Client, Logon, Offer};
+use countersign_crypto::smb2::SigningKey;
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::*;
 
@@ -77,12 +78,28 @@ fn refusals() {
         let reply = other.logon(&as_bob).unwrap();
         assert_eq!((reply.status(), reply.signature), (NtStatus::ACCESS_DENIED, Some(true)));
         assert_eq!(echo(&mut first).unwrap().status(), NtStatus::SUCCESS);
-        // A wrong token; then a right one.
+        // A wrong key; what an attacker makes the server sign under a key it does
+        // not know is nothing.
+        let mut other = negotiated(&server, dialect);
+        other.lend_session(&first);
+        other.session().signing = Some(SigningKey::new(first.algorithm, &[9; 16]));
+        let reply = other.logon(&bind_to(id)).unwrap();
+        assert_eq!((reply.status(), reply.header.is_signed()), (NtStatus::ACCESS_DENIED, false));
+        // The right one after it.
+        other.lend_session(&first);
+        assert_eq!(other.logon(&bind_to(id)).unwrap().status(), NtStatus::SUCCESS);
         // Another dialect.
         let different = if dialect == dialect::SMB_3_0 { 0x302 } else { 0x300 };
         let mut other = negotiated(&server, different);
         other.lend_session(&first);
-        assert_eq!(other.logon(&bind_to(id)).unwrap().status(), NtStatus::INVALID_PARAMETER);
+        let expected = if dialect == dialect::SMB_3_1_1 {
+            // The algorithms are compared first: this session signs with GMAC.
+            NtStatus::REQUEST_OUT_OF_SEQUENCE
+        } else {
+            NtStatus::INVALID_PARAMETER
+        };
+        let reply = other.logon(&bind_to(id)).unwrap();
+        assert_eq!((reply.status(), reply.signature), (expected, Some(true)));
     }
     // Another signing algorithm.
     let mut first = connected(&server, dialect::SMB_3_1_1);
