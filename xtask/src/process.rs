@@ -231,23 +231,11 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// Starts it with its streams held. An empty `-c` argument is taken off, so
-    /// that smbclient reads its commands.
-    pub(crate) fn start(command: Command) -> Res<Self> {
-        let mut c = Command::new(command.get_program());
-        let args: Vec<_> = command.get_args().collect();
-        let args = match args.as_slice() {
-            [rest @ .., flag, script] if *flag == "-c" && script.is_empty() => rest,
-            all => all,
-        };
-        c.args(args).process_group(0);
-        if let Some(dir) = command.get_current_dir() {
-            c.current_dir(dir);
-        }
-        c.stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = c.spawn().map_err(|e| e.to_string())?;
+    /// Starts it with its streams held.
+    pub(crate) fn start(mut command: Command) -> Res<Self> {
+        command.process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| e.to_string())?;
         let heard = std::sync::Arc::<std::sync::Mutex<String>>::default();
         for stream in [
             child

@@ -80,8 +80,8 @@ fn with(
     dialect: &str,
     on_tighten: &str,
 ) -> Res<Duration> {
-    let mut plain = Talk::start(client.command(server.port, dialect, "off", ""))?;
-    let mut signed = Talk::start(client.command(server.port, dialect, "sign", ""))?;
+    let mut plain = client.talk(server.port, dialect, "off")?;
+    let mut signed = client.talk(server.port, dialect, "sign")?;
     for (talk, which) in [(&mut plain, "unsigned"), (&mut signed, "signed")] {
         if !works(talk)? {
             return Err(format!(

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::Res;
 use crate::peers::Peers;
-use crate::process::{Output, run};
+use crate::process::{Output, Talk, run};
 use crate::server::{PASSWORD, USER};
 
 /// What every suite gets.
@@ -51,27 +51,21 @@ impl Smbclient {
         })
     }
 
-    /// The command that runs `script` on `//127.0.0.1/share`.
-    pub(crate) fn command(
-        &self,
-        port: u16,
-        dialect: &str,
-        protection: &str,
-        script: &str,
-    ) -> Command {
+    /// The command that speaks to `//127.0.0.1/share`.
+    fn command(&self, port: u16, dialect: &str, protection: &str) -> Command {
         let mut c = Command::new(&self.program);
-        c.arg("//127.0.0.1/share")
-            .args(["-p", &port.to_string()])
-            .arg("-s")
-            .arg(&self.conf);
+        c.arg("//127.0.0.1/share").args(["-p", &port.to_string()]).arg("-s").arg(&self.conf);
         c.args(["-U", &format!("{USER}%{PASSWORD}"), "-m", dialect]);
-        if dialect == "NT1" {
-            c.arg("--option=client max protocol=NT1");
-        }
-        c.arg(format!("--client-protection={protection}"))
-            .args(["-c", script]);
+        c.arg(format!("--client-protection={protection}"));
         c.current_dir(&self.folder);
         c
+    }
+
+    /// smbclient that waits for commands; it says everything on stderr, at once.
+    pub(crate) fn talk(&self, port: u16, dialect: &str, protection: &str) -> Res<Talk> {
+        let mut c = self.command(port, dialect, protection);
+        c.arg("-E");
+        Talk::start(c)
     }
 
     /// Runs `script`; any NT_STATUS in its output makes it fail.
@@ -83,7 +77,9 @@ impl Smbclient {
         script: &str,
         limit: Duration,
     ) -> Res<Output> {
-        let mut out = run(self.command(port, dialect, protection, script), limit)?;
+        let mut c = self.command(port, dialect, protection);
+        c.args(["-c", script]);
+        let mut out = run(c, limit)?;
         if out.ok() && (out.text().contains("NT_STATUS_") || out.text().contains("ERRDOS")) {
             out.code = Some(1);
         }
