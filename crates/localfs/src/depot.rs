@@ -115,7 +115,7 @@ impl Depot<'_> {
         for name in entries(folder.as_fd())? {
             match stat_at(folder.as_fd(), &name) {
                 Ok(s) => out.push(StreamFacts {
-                    name: names::from_disk(&name),
+                    name: names::stream_from_disk(&name),
                     size: s.stx_size,
                     allocation: allocation(&s, false),
                 }),

@@ -108,6 +108,23 @@ pub(crate) fn from_disk(disk: &[u8]) -> String {
     out
 }
 
+/// Names of streams may hold what names of files may not, separators and
+/// colons excepted: nothing of that is mapped.
+pub(crate) fn stream_from_disk(disk: &[u8]) -> String {
+    from_disk(disk)
+        .chars()
+        .map(|c| match u32::from(c) {
+            code @ 0xF001..=0xF01F => char::from_u32(code - 0xF000).unwrap_or(c),
+            0xF028 => ' ',
+            0xF029 => '.',
+            _ => MAPPED
+                .iter()
+                .find(|(plain, mapped)| *mapped == c && !matches!(plain, ':' | '\\'))
+                .map_or(c, |(plain, _)| *plain),
+        })
+        .collect()
+}
+
 /// The form in which names are compared: one upper-case character for each, as
 /// Windows folds (no astral planes, no expansion, nothing that becomes ASCII).
 pub(crate) fn fold(name: &str) -> String {

@@ -455,7 +455,7 @@ impl Chain {
             lost: false,
         });
         before.lost |= lost;
-        if before.file_id.is_none() && header.command == Command::CREATE {
+        if before.file_id.is_none() && dispatch::gives_or_takes_file(header.command) {
             before.failed = Some(status);
         }
     }

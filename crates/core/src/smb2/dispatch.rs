@@ -169,6 +169,11 @@ pub(super) fn find(command: Command) -> Option<&'static Row> {
     TABLE.iter().find(|row| row.command == command)
 }
 
+/// Whether related messages take the file from a message of this command.
+pub(super) fn gives_or_takes_file(command: Command) -> bool {
+    command == Command::CREATE || find(command).is_some_and(|row| row.file_id.is_some())
+}
+
 fn nothing(_body: &[u8]) -> u64 {
     0
 }

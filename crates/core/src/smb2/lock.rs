@@ -2,7 +2,7 @@
 
 use countersign_fs::{FsCall, LockElement, LockKind, LockWait};
 use countersign_wire::NtStatus;
-use countersign_wire::smb2::{Lock, LockFlags, LockRequest, LockResponse, dialect};
+use countersign_wire::smb2::{Capabilities, Lock, LockFlags, LockRequest, LockResponse, dialect};
 
 use super::handler::{Context, Step};
 use super::session::{OpenKind, SessionState};
@@ -24,8 +24,13 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let checked = cx.state.dialect() != dialect::SMB_2_0_2
         && (1..=MAX_SEQUENCE_INDEX).contains(&index)
         && {
+            // A client with several channels sends again what was lost with one.
+            let channels = cx
+                .state
+                .negotiated()
+                .is_some_and(|n| n.capabilities.contains(Capabilities::MULTI_CHANNEL));
             let state = entry.state.lock();
-            state.durable || state.resilient
+            channels || state.durable || state.resilient
         };
     if checked {
         let mut state = entry.state.lock();

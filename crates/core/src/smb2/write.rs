@@ -10,6 +10,7 @@ use countersign_wire::smb2::{
 
 use super::handler::{Context, Step};
 use super::pipe;
+use super::read::MAX_OFFSET;
 use super::session::OpenKind;
 use crate::status;
 
@@ -33,7 +34,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         return Step::Fail(NtStatus::INVALID_DEVICE_REQUEST);
     }
     let end = request.offset.checked_add(u64::from(length));
-    if request.offset != APPEND && end.is_none_or(|end| i64::try_from(end).is_err()) {
+    if request.offset != APPEND && end.is_none_or(|end| end > MAX_OFFSET) {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
     let mut through = open.options().contains(CreateOptions::WRITE_THROUGH);

@@ -4,6 +4,7 @@ use countersign_wire::fscc::AccessMask;
 
 use super::access::unmap_generic;
 use super::descriptor::{Ace, Acl, Control, SecurityDescriptor};
+use super::set::resolve_generic;
 use super::sids;
 use crate::types::Caller;
 
@@ -42,6 +43,7 @@ pub fn inherit(
                 new.control |= Control::DACL_AUTO_INHERITED;
             }
             new.dacl = sent.dacl.clone();
+            resolve_generic(&mut new.dacl);
         }
         _ => {
             new.control |= Control::DACL_PRESENT;

@@ -1,5 +1,8 @@
 //! Reading and setting parts of a descriptor, [MS-FSA] 2.1.5.13 and 2.1.5.16.
 
+use countersign_wire::fscc::AccessMask;
+
+use super::access::unmap_generic;
 use super::descriptor::{Ace, Acl, Control, SecurityDescriptor};
 use super::information as info;
 
@@ -45,6 +48,15 @@ pub fn select(sd: &SecurityDescriptor, parts: u32) -> SecurityDescriptor {
     out
 }
 
+/// Entries that count for the file itself name its rights, not generic ones.
+pub(super) fn resolve_generic(dacl: &mut Option<Acl>) {
+    for ace in dacl.iter_mut().flat_map(|acl| &mut acl.aces) {
+        if ace.flags & Ace::INHERIT_ONLY == 0 {
+            ace.mask = unmap_generic(AccessMask::from_bits_retain(ace.mask)).bits();
+        }
+    }
+}
+
 /// Takes over the parts of `new` into `sd`.
 pub fn assign(sd: &mut SecurityDescriptor, new: &SecurityDescriptor, parts: u32) {
     if parts & info::OWNER != 0 && new.owner.is_some() {
@@ -60,8 +72,10 @@ pub fn assign(sd: &mut SecurityDescriptor, new: &SecurityDescriptor, parts: u32)
             | Control::DACL_AUTO_INHERITED
             | Control::DACL_PROTECTED;
         sd.control.remove(bits);
-        sd.control |= new.control
-            & (Control::DACL_PRESENT | Control::DACL_DEFAULTED | Control::DACL_PROTECTED);
+        // A list that is set is there, the NULL list too.
+        sd.control |= Control::DACL_PRESENT
+            | (new.control & (Control::DACL_DEFAULTED | Control::DACL_PROTECTED));
+        resolve_generic(&mut sd.dacl);
         // AUTO_INHERITED is taken over only when the client asks for automatic inheritance.
         if new
             .control

@@ -167,7 +167,7 @@ impl FileService {
         let mut also = AccessMask::empty();
         if overwrite {
             also = if call.disposition == Disposition::Supersede {
-                AccessMask::DELETE
+                AccessMask::DELETE | AccessMask::WRITE_DATA
             } else {
                 AccessMask::WRITE_DATA | AccessMask::WRITE_EA | AccessMask::WRITE_ATTRIBUTES
             };
@@ -205,7 +205,8 @@ impl FileService {
         })
     }
 
-    /// Opens in the backend; a stream is also looked for without regard to case.
+    /// Opens in the backend; a stream is looked for without regard to case, and
+    /// the open has the name it was made with.
     fn open_handle(
         &self,
         context: &CallContext,
@@ -215,35 +216,22 @@ impl FileService {
         desired: AccessMask,
     ) -> Result<(SmbPath, Arc<dyn Handle>), FsError> {
         let backend = &context.share.backend;
-        let mut error = match backend.open(path, how) {
-            Ok(handle) => {
-                let Some(name) = path.named_stream() else {
-                    return Ok((path.clone(), handle));
-                };
-                // The name as it is on disk.
-                let real = handle
-                    .streams()?
-                    .into_iter()
-                    .find(|s| same_name(&s.name, name));
-                let path = real.map_or(path.clone(), |s| path.with_stream(&s.name));
-                return Ok((path, handle));
-            }
-            Err(e) => e,
-        };
-        if error == FsError::NameNotFound
-            && let Some(name) = path.named_stream()
+        let mut real = path.clone();
+        if let Some(name) = path.named_stream()
             && !call.case_sensitive
         {
             let base = path.without_stream();
             let streams = backend.open(&base, &BackendOpen::default())?.streams()?;
-            if let Some(s) = streams.iter().find(|s| same_name(&s.name, name)) {
-                let path = base.with_stream(&s.name);
-                match backend.open(&path, how) {
-                    Ok(handle) => return Ok((path, handle)),
-                    Err(e) => error = e,
-                }
+            let exact = streams.iter().any(|s| s.name == name);
+            if !exact && let Some(s) = streams.iter().find(|s| same_name(&s.name, name)) {
+                real = base.with_stream(&s.name);
             }
         }
+        let path = &real;
+        let error = match backend.open(path, how) {
+            Ok(handle) => return Ok((real, handle)),
+            Err(e) => e,
+        };
         if error == FsError::AccessDenied
             && desired.contains(AccessMask::MAXIMUM_ALLOWED)
             && !wants_write(desired - AccessMask::MAXIMUM_ALLOWED)
@@ -312,6 +300,9 @@ fn target(context: &CallContext, call: &OpenCall) -> Result<SmbPath, FsError> {
 fn check_kind(call: &OpenCall, path: &SmbPath, directory: bool) -> Result<(), FsError> {
     if directory {
         // `folder::$DATA` is no folder.
+        if path.stream().is_some() && call.options.contains(CreateOptions::DIRECTORY_FILE) {
+            return Err(FsError::NotADirectory);
+        }
         if call.options.contains(CreateOptions::NON_DIRECTORY_FILE) || path.stream().is_some() {
             return Err(FsError::IsADirectory);
         }
