@@ -51,6 +51,20 @@ pub(crate) fn allocation(s: &Statx, sparse: bool) -> u64 {
     }
 }
 
+/// How much later than the moment it was noted the host may say that a change
+/// time was set, in 100 ns: 20 ms.
+const CHANGE_SLACK: u64 = 200_000;
+
+/// The host's time of the last change cannot be set: what a client set counts
+/// until the host sees another change.
+fn changed(s: &Statx, extra: &Summary) -> FileTime {
+    let host = time(s.stx_ctime);
+    match extra.change {
+        Some((set, at)) if host.0 <= at.0.saturating_add(CHANGE_SLACK) => set,
+        _ => host,
+    }
+}
+
 /// All that a stat tells.
 pub(crate) fn metadata(s: &Statx, extra: &Summary) -> Metadata {
     let directory = file_type(s) == FileType::Directory;
@@ -77,7 +91,7 @@ pub(crate) fn metadata(s: &Statx, extra: &Summary) -> Metadata {
             creation: dos.creation.unwrap_or_else(|| born(s)),
             last_access: time(s.stx_atime),
             last_write: time(s.stx_mtime),
-            change: time(s.stx_ctime),
+            change: changed(s, extra),
         },
         attributes,
         end_of_file: if directory { 0 } else { s.stx_size },

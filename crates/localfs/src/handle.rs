@@ -294,6 +294,16 @@ impl Handle for LocalHandle {
                 Err(e) => return Err(fs_error(e)),
             }
         }
+        if let Some(change) = times.change.filter(|t| t.0 != 0) {
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+            let now = FileTime::from_unix(now.tv_sec, u32::try_from(now.tv_nsec).unwrap_or(0));
+            let mut value = change.0.to_le_bytes().to_vec();
+            value.extend_from_slice(&now.0.to_le_bytes());
+            match self.xattrs().set(xattrs::CHANGE.as_bytes(), &value) {
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                Err(e) => return Err(fs_error(e)),
+            }
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use countersign_fs::Ea;
+use countersign_wire::dtyp::FileTime;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
@@ -13,6 +14,8 @@ pub(crate) const DOS: &str = "user.DOSATTRIB";
 pub(crate) const SECURITY: &str = "user.countersign.sd";
 /// Reparse tag (4 bytes, little-endian) and data.
 pub(crate) const REPARSE: &str = "user.countersign.reparse";
+/// A change time that a client set, and when it did so, each 8 bytes, little-endian.
+pub(crate) const CHANGE: &str = "user.countersign.change";
 /// Prefix of properties.
 pub(crate) const PROPERTY: &str = "user.countersign.p.";
 
@@ -160,6 +163,8 @@ impl<'a> Xattrs<'a> {
         for name in names(&list) {
             if name == DOS.as_bytes() {
                 out.dos = self.get(name)?;
+            } else if name == CHANGE.as_bytes() {
+                out.change = self.get(name)?.as_deref().and_then(split_change);
             } else if name == REPARSE.as_bytes() {
                 let data = self.get(name)?;
                 out.reparse_tag = data
@@ -225,6 +230,15 @@ pub(crate) struct Summary {
     pub(crate) ea_size: u32,
     /// Tag of [`REPARSE`], or 0.
     pub(crate) reparse_tag: u32,
+    /// Value of [`CHANGE`].
+    pub(crate) change: Option<(FileTime, FileTime)>,
+}
+
+/// The change time that was set, and when.
+fn split_change(value: &[u8]) -> Option<(FileTime, FileTime)> {
+    let (set, rest) = value.split_first_chunk::<8>()?;
+    let at = rest.first_chunk::<8>()?;
+    Some((FileTime(u64::from_le_bytes(*set)), FileTime(u64::from_le_bytes(*at))))
 }
 
 fn names(list: &[u8]) -> impl Iterator<Item = &[u8]> {

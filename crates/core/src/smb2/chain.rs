@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_policy::Reason;
 use countersign_wire::NtStatus;
-use countersign_wire::smb2::{Command, FileId, HEADER_LEN, Header, HeaderFlags, Target};
+use countersign_wire::smb2::{fsctl, Command, FileId, HEADER_LEN, Header, HeaderFlags, Target};
 
 use super::dispatch::{self, Need, Row};
 use super::front::{Active, Flow, Smb2};
@@ -82,6 +82,11 @@ impl Chain {
             before.failed = None;
         } else if request.header.command == Command::CREATE && response.status.is_error() {
             before.file_id = None;
+            before.failed = Some(response.status);
+        } else if before.file_id.is_none()
+            && response.status.is_error()
+            && dispatch::gives_or_takes_file(request.header.command)
+        {
             before.failed = Some(response.status);
         }
     }
@@ -399,6 +404,15 @@ impl Smb2 {
         let Some(sent) = dispatch::file_id(&request.message, at) else {
             return fail(NtStatus::INVALID_PARAMETER);
         };
+        if let Some(code) = dispatch::server_control(row.command, &request.message) {
+            let must_be_none =
+                matches!(code, fsctl::VALIDATE_NEGOTIATE_INFO | fsctl::QUERY_NETWORK_INTERFACE_INFO);
+            return if must_be_none && !sent.is_none() {
+                fail(NtStatus::INVALID_PARAMETER)
+            } else {
+                Ok(())
+            };
+        }
         let wanted = match (&chain.before, ids.related) {
             (Some(before), true) => match (before.file_id, before.failed) {
                 (Some(id), _) => id,

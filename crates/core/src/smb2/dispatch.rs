@@ -1,7 +1,7 @@
 //! One row per command: what must hold before its handler runs.
 
 use countersign_wire::NtStatus;
-use countersign_wire::smb2::{Command, FileId, HEADER_LEN};
+use countersign_wire::smb2::{Command, FileId, HEADER_LEN, fsctl};
 
 use super::handler::{Context, Handler, Step};
 use super::{
@@ -172,6 +172,24 @@ pub(super) fn find(command: Command) -> Option<&'static Row> {
 /// Whether related messages take the file from a message of this command.
 pub(super) fn gives_or_takes_file(command: Command) -> bool {
     command == Command::CREATE || find(command).is_some_and(|row| row.file_id.is_some())
+}
+
+/// The control of an IOCTL that is about the server and not about a file.
+pub(super) fn server_control(command: Command, message: &[u8]) -> Option<u32> {
+    if command != Command::IOCTL {
+        return None;
+    }
+    let code = message.get(HEADER_LEN + 4..)?.first_chunk::<4>()?;
+    Some(u32::from_le_bytes(*code)).filter(|code| {
+        matches!(
+            *code,
+            fsctl::VALIDATE_NEGOTIATE_INFO
+                | fsctl::QUERY_NETWORK_INTERFACE_INFO
+                | fsctl::DFS_GET_REFERRALS
+                | fsctl::DFS_GET_REFERRALS_EX
+                | fsctl::PIPE_WAIT
+        )
+    })
 }
 
 fn nothing(_body: &[u8]) -> u64 {

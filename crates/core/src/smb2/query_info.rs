@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_fs::{FsCall, FsReply, Open};
 use countersign_wire::NtStatus;
 use countersign_wire::fscc::{decode_ea_names, file_class, fs_class};
-use countersign_wire::smb2::{QueryInfoRequest, QueryInfoResponse, info_type};
+use countersign_wire::smb2::{QueryInfoRequest, QueryInfoResponse, dialect, info_type};
 
 use super::handler::{Context, Response, Step};
 use super::pipe;
@@ -29,6 +29,13 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
             fit(info::device(true), max)
         }
         (_, OpenKind::Pipe(_)) => Step::Fail(NtStatus::INVALID_DEVICE_REQUEST),
+        // Dialects before 3.1.1 do not have it.
+        (info_type::FILE, OpenKind::File(_))
+            if class == file_class::NORMALIZED_NAME
+                && cx.state.dialect() < dialect::SMB_3_1_1 =>
+        {
+            Step::Fail(NtStatus::NOT_SUPPORTED)
+        }
         (info_type::FILE, OpenKind::File(open)) => file(open, &request, max),
         (info_type::FILESYSTEM, OpenKind::File(_)) => {
             Step::call(FsCall::Volume, move |_, result| match result {

@@ -10,9 +10,6 @@ use super::pipe;
 use super::session::OpenKind;
 use crate::status;
 
-/// Largest offset of a byte of a file that clients count with.
-pub(super) const MAX_OFFSET: u64 = 0x7FFF_FFFF_FFFF_0000;
-
 pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let Ok(request) = ReadRequest::decode(cx.request.message()) else {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
@@ -29,7 +26,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         return Step::Fail(NtStatus::INVALID_DEVICE_REQUEST);
     }
     let end = request.offset.checked_add(u64::from(request.length));
-    if end.is_none_or(|end| end > MAX_OFFSET) {
+    if end.is_none_or(|end| i64::try_from(end).is_err()) {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
     let call = FsCall::Read {

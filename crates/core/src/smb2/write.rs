@@ -10,12 +10,14 @@ use countersign_wire::smb2::{
 
 use super::handler::{Context, Step};
 use super::pipe;
-use super::read::MAX_OFFSET;
 use super::session::OpenKind;
 use crate::status;
 
 /// Offset that means the end of the file.
 const APPEND: u64 = u64::MAX;
+
+/// Where a file ends at the latest, [MS-FSA] 2.1.5.3 MAXFILESIZE.
+const MAX_FILE_SIZE: u64 = 0x0FFF_FFFF_0000;
 
 pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let Ok(request) = WriteRequest::decode(cx.request.message()) else {
@@ -34,7 +36,10 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         return Step::Fail(NtStatus::INVALID_DEVICE_REQUEST);
     }
     let end = request.offset.checked_add(u64::from(length));
-    if request.offset != APPEND && end.is_none_or(|end| end > MAX_OFFSET) {
+    let too_far = end.is_none_or(|end| {
+        i64::try_from(end).is_err() || (length > 0 && end > MAX_FILE_SIZE)
+    });
+    if request.offset != APPEND && too_far {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
     let mut through = open.options().contains(CreateOptions::WRITE_THROUGH);

@@ -12,6 +12,7 @@ use super::notify::Happened;
 use super::open::{Found, Stop, creates};
 use crate::backend::{BackendOpen, Handle, Lookup};
 use crate::call::{CallContext, OpenCall};
+use crate::types::CachingRequest;
 use crate::types::{Metadata, Rights};
 use crate::{FsError, SmbPath};
 
@@ -71,6 +72,12 @@ impl FileService {
     ) -> Result<Found, Stop> {
         if !creates(call.disposition) {
             return Err(FsError::NameNotFound.into());
+        }
+        if let CachingRequest::Lease(lease) = call.caching
+            && self.is_lease_claimed(call.client, lease.key)
+        {
+            // [MS-SMB2] 3.3.5.9.8: the key belongs to another file.
+            return Err(FsError::InvalidParameter.into());
         }
         let share = &context.share;
         let stream = path.named_stream();

@@ -15,7 +15,6 @@ use super::oplock::{Aftermath, Holder, LeaseName, after_open, wish};
 use super::share_mode::{NewOpen, conflicts, is_stat_open};
 use super::times::OpenTimes;
 use crate::FsError;
-use crate::backend::Handle;
 use crate::call::{CallContext, OpenCall, Opened};
 use crate::types::{CachingGrant, CachingRequest, Metadata};
 
@@ -123,7 +122,6 @@ impl FileService {
                                     &stream,
                                     w,
                                     context.share.options.force_level_two,
-                                    is_stat_open(found.rights.granted, false),
                                     directory,
                                 ),
                                 None => (None, CachingGrant::None),
@@ -226,8 +224,7 @@ impl FileService {
             !stat
                 && (overwrite
                     || c.state.contains(LeaseState::WRITE)
-                    || c.breaking_to
-                        .is_some_and(|_| c.state.contains(LeaseState::WRITE)))
+                    || c.then_to.is_some())
         });
         for number in others {
             let Some(c) = state.caches.iter().find(|c| c.number == number) else {
@@ -235,12 +232,15 @@ impl FileService {
             };
             let to = after_open(c.state, overwrite);
             // Read and handle caching is lost without anybody waiting.
-            let waits = c.state.contains(LeaseState::WRITE);
+            // But when more than one break is needed, all wait for the last.
+            let several = c.then_to.is_some();
+            let waits = several || c.state.contains(LeaseState::WRITE);
             let before = after.wait;
             self.break_cache(node, state, number, to, after);
             if !waits {
                 after.wait = before;
             }
+            after.wait |= several;
         }
         Ok(())
     }

@@ -22,7 +22,6 @@ impl FileService {
         stream: &Arc<StreamNode>,
         wish: &Wish,
         force_level_two: bool,
-        stat_only: bool,
         directory: bool,
     ) -> (Option<u64>, CachingGrant) {
         if let Holder::Lease(name, request) = wish.holder
@@ -56,9 +55,6 @@ impl FileService {
         let locked = stream.lock_count.load(Ordering::Acquire) > 0;
         let mut granted =
             wish.state & allowed(state, stream, &wish.holder, &others, locked, directory);
-        if stat_only && matches!(wish.holder, Holder::Open(_)) {
-            granted = NONE;
-        }
         if force_level_two && granted.contains(LeaseState::WRITE) {
             granted -= LeaseState::WRITE;
         }
@@ -106,6 +102,10 @@ struct Others {
     opens: usize,
     handle_leases: bool,
     level_two: bool,
+    /// Somebody caches, be it an open that only looks.
+    cached: bool,
+    /// Somebody caches writes still: the new open only looks, and broke nothing.
+    writes: bool,
 }
 
 fn others_of(state: &FileState, stream: &Arc<StreamNode>, mine: Option<LeaseName>) -> Others {
@@ -113,6 +113,8 @@ fn others_of(state: &FileState, stream: &Arc<StreamNode>, mine: Option<LeaseName
         opens: 0,
         handle_leases: false,
         level_two: false,
+        cached: false,
+        writes: false,
     };
     for m in state
         .members
@@ -131,6 +133,8 @@ fn others_of(state: &FileState, stream: &Arc<StreamNode>, mine: Option<LeaseName
             others.opens += 1;
         }
         if let Some(c) = cache {
+            others.cached |= !c.state.is_empty();
+            others.writes |= c.state.contains(LeaseState::WRITE);
             others.handle_leases |= c.is_lease() && c.state.contains(LeaseState::HANDLE);
             others.level_two |= !c.is_lease() && !c.state.is_empty();
         }
@@ -149,7 +153,10 @@ fn allowed(
 ) -> LeaseState {
     let lease = matches!(holder, Holder::Lease(..));
     let mut most = RWH;
-    if others.opens > 0 || directory {
+    if others.writes {
+        return NONE;
+    }
+    if others.opens > 0 || others.cached || directory {
         most -= LeaseState::WRITE;
     }
     if others.level_two {

@@ -395,6 +395,11 @@ impl FileService {
         Ok(())
     }
 
+    /// Whether a lease of this key exists, on whatever file.
+    pub(super) fn is_lease_claimed(&self, client: Guid, key: [u8; 16]) -> bool {
+        self.leases.lock().contains_key(&LeaseName { client, key })
+    }
+
     pub(super) fn unclaim_lease(&self, name: LeaseName) {
         let mut leases = self.leases.lock();
         if let Some(l) = leases.get_mut(&name) {
