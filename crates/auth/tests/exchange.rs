@@ -339,6 +339,21 @@ fn a_missing_or_wrong_mic_is_noticed() {
 }
 
 #[test]
+fn a_response_whose_pairs_are_cut_off_is_malformed() {
+    let mut client = Client {
+        mic: false,
+        ..Client::new("nosuch")
+    };
+    let mut acceptor = acceptor();
+    let challenge = continued(acceptor.step(&client.negotiate()));
+    let message = client.authenticate(&challenge);
+    let mut decoded = Authenticate::decode(&message, NegotiateFlags::UNICODE).unwrap();
+    decoded.nt_response.truncate(95);
+    let reason = reason(acceptor.step(&decoded.encode()));
+    assert_eq!(reason, FailureReason::Malformed("NtChallengeResponse"));
+}
+
+#[test]
 fn the_first_token_may_come_without_a_message_or_not_at_all() {
     let mut client = Client::new("carol");
     let mut acceptor = acceptor();

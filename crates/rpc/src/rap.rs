@@ -7,8 +7,8 @@
 use countersign_wire::Reader;
 use countersign_wire::smb1::CodePage;
 
-use crate::facts::{ServerFacts, ServerInfo, ShareFacts, ShareKind};
-use crate::srvsvc::SERVER_TYPE;
+use crate::facts::{ServerFacts, ServerInfo, SessionFacts, ShareFacts, ShareKind};
+use crate::srvsvc::{SERVER_TYPE, civil};
 
 /// Most bytes of a descriptor or a name in a request.
 const MAX_ASCIIZ: usize = 256;
@@ -18,11 +18,13 @@ const MAX_SHARE_NAME: usize = 12;
 
 /// Win32ErrorCode values.
 const SUCCESS: u16 = 0;
+const ACCESS_DENIED: u16 = 5;
 const NOT_SUPPORTED: u16 = 50;
 const INVALID_LEVEL: u16 = 124;
 const MORE_DATA: u16 = 234;
 const NERR_BUFFER_TOO_SMALL: u16 = 2123;
 const NERR_NET_NAME_NOT_FOUND: u16 = 2310;
+const NERR_CLIENT_NAME_NOT_FOUND: u16 = 2312;
 /// ERROR_INVALID_PARAMETER.
 const INVALID_PARAMETER: u16 = 87;
 
@@ -269,6 +271,44 @@ fn server_values(server: &ServerInfo) -> Vec<Value> {
     ]
 }
 
+/// SESSION_INFO values of level 2.
+fn session_values(session: &SessionFacts) -> Vec<Value> {
+    vec![
+        Value::Text(session.client.clone()),
+        Value::Text(session.user.clone()),
+        Value::Number(1),
+        Value::Number(session.opens),
+        Value::Number(1),
+        Value::Number(session.seconds),
+        Value::Number(session.idle_seconds),
+        Value::Number(u32::from(session.guest)),
+        Value::Text(String::new()),
+    ]
+}
+
+/// TIME_OF_DAY_INFO values, [MS-RAP] 2.5.10: the time in UTC.
+fn time_values(facts: &dyn ServerFacts) -> Vec<Value> {
+    let now = facts.now();
+    let (seconds, nanoseconds) = now.to_unix();
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    let number = |n: u64| Value::Number(u32::try_from(n).unwrap_or(u32::MAX));
+    let (year, month, day) = civil(seconds / 86_400);
+    vec![
+        number(seconds),
+        number((now.0 / 10_000) & u64::from(u32::MAX)),
+        number(seconds / 3600 % 24),
+        number(seconds / 60 % 60),
+        number(seconds % 60),
+        Value::Number(nanoseconds / 10_000_000),
+        Value::Number(0),
+        Value::Number(310),
+        Value::Number(day),
+        Value::Number(month),
+        Value::Number(year),
+        number((seconds / 86_400 + 4) % 7),
+    ]
+}
+
 /// WORKSTATION_INFO values, [MS-RAP] 2.5.4: level 10, or the long levels 0 and 1
 /// that begin with two reserved fields.
 fn workstation_values(server: &ServerInfo, user: &str, items: &[Item]) -> Vec<Value> {
@@ -318,8 +358,9 @@ fn served(
 ) -> Option<RapReply> {
     let mut r = request.rest;
     let known: &[&[u8]] = match request.opcode {
-        0 => &[b"WrLeh"],
-        1 => &[b"zWrLh"],
+        0 | 6 => &[b"WrLeh"],
+        1 | 7 => &[b"zWrLh"],
+        91 => &[b"rL"],
         13 | 63 => &[b"WrLh"],
         104 => &[b"WrLehDz", b"WrLehDO"],
         215 => &[b"WrLehDzz"],
@@ -331,12 +372,14 @@ fn served(
     let Some(items) = descriptor(request.data).filter(|i| !i.is_empty()) else {
         return Some(failure(INVALID_LEVEL));
     };
-    let share_name = if request.opcode == 1 {
+    let name = if matches!(request.opcode, 1 | 7) {
         asciiz(&mut r)?
     } else {
         &[]
     };
-    let _level = r.u16("Level").ok()?;
+    if request.opcode != 91 {
+        let _level = r.u16("Level").ok()?;
+    }
     let room = usize::from(r.u16("ReceiveBufferSize").ok()?).min(max_data);
     let layout = Layout { items, page, room };
     let server = facts.server();
@@ -354,13 +397,35 @@ fn served(
             let shares = facts.shares();
             match shares
                 .iter()
-                .find(|s| oem(page, &s.name).eq_ignore_ascii_case(share_name))
+                .find(|s| oem(page, &s.name).eq_ignore_ascii_case(name))
             {
                 Some(share) => layout.information(&share_values(share)),
                 None => failure(NERR_NET_NAME_NOT_FOUND),
             }
         }
+        6 | 7 if !facts.caller().administrator => failure(ACCESS_DENIED),
+        6 => {
+            let entries: Vec<Vec<Value>> = facts.sessions().iter().map(session_values).collect();
+            layout.enumeration(&entries)
+        }
+        7 => {
+            let name = page.decode(name);
+            let name = name.trim_start_matches('\\');
+            let sessions = facts.sessions();
+            match sessions
+                .iter()
+                .find(|s| s.client.eq_ignore_ascii_case(name))
+            {
+                Some(session) => layout.information(&session_values(session)),
+                None => failure(NERR_CLIENT_NAME_NOT_FOUND),
+            }
+        }
         13 => layout.information(&server_values(&server)),
+        91 => {
+            let mut time = layout.information(&time_values(facts));
+            time.parameters.truncate(4);
+            time
+        }
         63 => {
             let user = facts.caller().user;
             layout.information(&workstation_values(&server, &user, &layout.items))

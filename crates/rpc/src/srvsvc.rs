@@ -490,7 +490,7 @@ fn remote_tod(facts: &dyn ServerFacts) -> Vec<u8> {
 }
 
 /// Year, month and day of a day counted from 1 January 1970.
-fn civil(mut day: u64) -> (u32, u32, u32) {
+pub(crate) fn civil(mut day: u64) -> (u32, u32, u32) {
     let leap = |y: u32| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
     let mut year = 1970u32;
     loop {

@@ -807,6 +807,17 @@ fn rap_lists_what_its_clients_can_see() {
         words(&ask(1, "zWrLh", "B13BWz", b"X\0\x01\0\0\x10").parameters)[0],
         2310
     );
+    assert_eq!(
+        words(&ask(6, "WrLeh", "zzWWWDDDz", &[2, 0, 0, 0x10]).parameters)[0],
+        5
+    );
+    let reply = ask(91, "rL", "DDBBBBWWBBWB", &[0, 0x20]);
+    assert_eq!(words(&reply.parameters), [0, 0]);
+    // 2026-11-22 17:01:01.25, a Sunday.
+    assert_eq!(
+        reply.data[8..],
+        [17, 1, 1, 25, 0, 0, 0x36, 1, 22, 11, 0xEA, 7, 0]
+    );
     let reply = ask(104, "WrLehDz", "B16", b"\0\0\0\x10\xFF\xFF\xFF\xFFgroup\0");
     assert_eq!(words(&reply.parameters), [0, 0, 1, 1]);
     assert_eq!(

@@ -10,7 +10,7 @@ use super::flags::NegotiateFlags;
 use super::hash::{Secret, equal, rc4_16};
 use super::message::{self, Authenticate, Challenge, Negotiate, Version};
 use super::seal::message_integrity_code;
-use super::verify::{Allowed, NtlmVersion, Responses, promises_mic};
+use super::verify::{Allowed, NtlmVersion, Responses, V1_LENGTH, av_pairs, promises_mic};
 use crate::acceptor::AcceptContext;
 use crate::config::AuthConfig;
 use crate::failure::{AuthFailure, FailureReason};
@@ -175,6 +175,10 @@ impl NtlmAcceptor {
             }
             _ => sent.flags,
         };
+        // Whatever the password: a list that is cut off is no NTLMv2 response.
+        if message.nt_response.len() > V1_LENGTH && !av::is_whole(av_pairs(&message.nt_response)) {
+            return Err(FailureReason::Malformed("NtChallengeResponse"));
+        }
         let rules = &self.config.rules;
         let responses = Responses {
             user: &message.user,

@@ -34,6 +34,22 @@ pub fn pairs(list: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
+/// Whether no pair of the list reaches beyond its end. A missing end mark is
+/// passed over: some clients send none.
+pub fn is_whole(list: &[u8]) -> bool {
+    let mut rest = list;
+    while let Some((&[id0, id1, len0, len1], tail)) = rest.split_first_chunk::<4>() {
+        if u16::from_le_bytes([id0, id1]) == EOL {
+            return true;
+        }
+        match tail.get(usize::from(u16::from_le_bytes([len0, len1]))..) {
+            Some(next) => rest = next,
+            None => return false,
+        }
+    }
+    true
+}
+
 /// The value of the first pair of this id.
 pub fn find(list: &[u8], id: u16) -> Option<&[u8]> {
     pairs(list).find(|(i, _)| *i == id).map(|(_, v)| v)
@@ -95,6 +111,9 @@ mod tests {
     fn a_pair_cut_off_ends_the_list() {
         assert_eq!(pairs(&[1, 0, 2, 0, 9]).count(), 0);
         assert_eq!(pairs(&[1, 0, 2]).count(), 0);
+        assert!(!is_whole(&[1, 0, 2, 0, 9]));
+        assert!(is_whole(&[1, 0, 1, 0, 9]));
+        assert!(is_whole(&[1, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0]));
         assert_eq!(flags(&[6, 0, 2, 0, 2, 0]), 0);
     }
 }

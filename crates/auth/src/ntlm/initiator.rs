@@ -76,8 +76,17 @@ impl NtlmInitiator {
         target: Option<String>,
     ) -> Self {
         let version = flags.contains(NegotiateFlags::VERSION).then_some(VERSION);
-        let message = Negotiate { flags, version, ..Negotiate::default() };
-        Self { credentials, negotiate: message.encode(), flags, target }
+        let message = Negotiate {
+            flags,
+            version,
+            ..Negotiate::default()
+        };
+        Self {
+            credentials,
+            negotiate: message.encode(),
+            flags,
+            target,
+        }
     }
 
     /// The NEGOTIATE message.
@@ -141,8 +150,10 @@ impl NtlmInitiator {
         let lm_response = if timestamp.is_some() {
             vec![0; 24]
         } else {
-            let lm =
-                hmac_md5(ntowf.as_slice(), &[&challenge.server_challenge, &random.challenge]);
+            let lm = hmac_md5(
+                ntowf.as_slice(),
+                &[&challenge.server_challenge, &random.challenge],
+            );
             [lm.as_slice(), &random.challenge].concat()
         };
         let exchange = flags.contains(NegotiateFlags::KEY_EXCHANGE)
@@ -169,12 +180,16 @@ impl NtlmInitiator {
         };
         let mut token = message.encode();
         if timestamp.is_some() {
-            let mic =
-                message_integrity_code(&exported, &self.negotiate, challenge_message, &token);
+            let mic = message_integrity_code(&exported, &self.negotiate, challenge_message, &token);
             set_mic(&mut token, mic);
         }
         let session_key = Some(SessionKey::new(exported.as_slice()));
-        Ok(NtlmInitiated { token, session_key, flags, exported })
+        Ok(NtlmInitiated {
+            token,
+            session_key,
+            flags,
+            exported,
+        })
     }
 }
 
@@ -216,7 +231,10 @@ mod tests {
             target_info: info.finish(),
             version: Some(VERSION),
         };
-        let random = ClientRandom { challenge: [2; 8], session_key: Zeroizing::new([3; 16]) };
+        let random = ClientRandom {
+            challenge: [2; 8],
+            session_key: Zeroizing::new([3; 16]),
+        };
         let done = client.authenticate(&challenge.encode(), &random).unwrap();
         let message = Authenticate::decode(&done.token, done.flags()).unwrap();
         assert!(promises_mic(&message.nt_response));

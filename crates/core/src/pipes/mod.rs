@@ -9,6 +9,7 @@ mod facts;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use countersign_auth::Identity;
 use countersign_fs::{Event, EventSink, FsReply, Ticket};
 use countersign_rpc::{Pipe, PipeError, PipeRead, ServerFacts};
 use countersign_wire::NtStatus;
@@ -30,6 +31,9 @@ pub type Waiter = (Arc<dyn EventSink>, Ticket);
 pub struct PipeOpen {
     /// Name without `\pipe\`, in lower case.
     pub name: String,
+    /// Who opened it: the calls made through it are that account's, whoever the
+    /// session is authenticated as later.
+    pub identity: Option<Arc<Identity>>,
     state: Mutex<State>,
 }
 
@@ -58,12 +62,13 @@ fn status(error: PipeError) -> NtStatus {
 impl PipeOpen {
     /// Opens the pipe of this name: without case, with or without a leading
     /// backslash. `None`: OBJECT_NAME_NOT_FOUND.
-    pub fn open(name: &str) -> Option<Self> {
+    pub fn open(name: &str, identity: Option<Arc<Identity>>) -> Option<Self> {
         let pipe = Pipe::open(name)?;
         let name = pipe.name().to_owned();
         let (waiting, taken) = (VecDeque::new(), HashMap::new());
         Some(Self {
             name,
+            identity,
             state: Mutex::new(State {
                 pipe,
                 waiting,

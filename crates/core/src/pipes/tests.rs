@@ -56,7 +56,7 @@ const REQUEST: &[u8] = &[
 ];
 
 fn pipe() -> (PipeOpen, Arc<Sink>) {
-    (PipeOpen::open("\\SrvSvc").unwrap(), Arc::default())
+    (PipeOpen::open("\\SrvSvc", None).unwrap(), Arc::default())
 }
 
 fn waiter(sink: &Arc<Sink>, ticket: u64) -> Option<Waiter> {
@@ -67,10 +67,10 @@ fn waiter(sink: &Arc<Sink>, ticket: u64) -> Option<Waiter> {
 #[test]
 fn unknown_pipes_do_not_exist() {
     for name in ["", "samr", "srvsvc2", "spoolss"] {
-        assert!(PipeOpen::open(name).is_none(), "{name}");
+        assert!(PipeOpen::open(name, None).is_none(), "{name}");
     }
     for name in ["srvsvc", "WKSSVC", "\\pipe\\lsarpc"] {
-        assert!(PipeOpen::open(name).is_some(), "{name}");
+        assert!(PipeOpen::open(name, None).is_some(), "{name}");
     }
 }
 

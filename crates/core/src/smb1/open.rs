@@ -143,7 +143,7 @@ fn enter(cx: &mut Request, entry: File) -> Result<u16, Stop> {
 
 /// Opens a named pipe of IPC$.
 fn open_pipe(cx: &mut Request, name: &str) -> Result<u16, Stop> {
-    let pipe = PipeHandle::open(name).ok_or(Stop::Status(NtStatus::OBJECT_NAME_NOT_FOUND))?;
+    let pipe = PipeHandle::open(cx, name).ok_or(Stop::Status(NtStatus::OBJECT_NAME_NOT_FOUND))?;
     let entry = File {
         uid: cx.header.uid,
         tid: cx.header.tid,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use countersign_auth::Identity;
 use countersign_rpc::{PipeRead, rap};
 use countersign_wire::fscc::file_class;
 use countersign_wire::smb1::files::{WRITE_RAW_PIPE, WRITE_START_OF_MESSAGE};
@@ -30,9 +31,10 @@ pub(crate) struct PipeHandle {
 }
 
 impl PipeHandle {
-    /// Opens a pipe by name.
-    pub(super) fn open(name: &str) -> Option<Arc<Self>> {
-        let open = PipeOpen::open(name)?;
+    /// Opens a pipe by name, for the account of the session.
+    pub(super) fn open(cx: &Request, name: &str) -> Option<Arc<Self>> {
+        let identity = cx.session().ok().map(|s| Arc::clone(&s.identity));
+        let open = PipeOpen::open(name, identity)?;
         Some(Arc::new(Self {
             open,
             message_mode: AtomicBool::new(true),
@@ -51,13 +53,16 @@ impl PipeHandle {
 }
 
 /// Runs something with what the interfaces answer from.
-fn with_facts<T>(cx: &Request, run: impl FnOnce(&Facts<'_>) -> T) -> Result<T, Stop> {
-    let session = cx.session()?;
+fn with_facts<T>(
+    cx: &Request,
+    identity: Option<&Identity>,
+    run: impl FnOnce(&Facts<'_>) -> T,
+) -> Result<T, Stop> {
     let now = cx.shared.state.lock().now;
     Ok(run(&Facts {
         config: &cx.config,
         registry: &cx.shared.server.registry,
-        identity: Some(&session.identity),
+        identity,
         now,
     }))
 }
@@ -117,7 +122,7 @@ pub(super) fn write(cx: &Request, pipe: &PipeHandle, data: &[u8], mode: u16) -> 
     } else {
         data
     };
-    with_facts(cx, |facts| pipe.open.write(message, facts))??;
+    with_facts(cx, pipe.open.identity.as_deref(), |facts| pipe.open.write(message, facts))??;
     Ok(u64::try_from(data.len()).unwrap_or(0))
 }
 
@@ -130,7 +135,7 @@ pub(super) async fn transact(
 ) -> Result<(NtStatus, Vec<u8>), Stop> {
     let ticket = cx.ticket();
     let waiter = (Arc::clone(&cx.shared.sink), ticket);
-    let read = match with_facts(cx, |facts| {
+    let read = match with_facts(cx, pipe.open.identity.as_deref(), |facts| {
         pipe.open.transact(data, max, facts, Some(waiter))
     })?? {
         Some(read) => read,
@@ -226,7 +231,8 @@ pub(super) async fn transaction(cx: &mut Request, t: Transaction) -> Result<Outc
         .to_owned();
     if rest == "LANMAN" {
         let page = code_page(cx.config.oem_code_page);
-        let reply = with_facts(cx, |facts| {
+        let session = cx.session()?;
+        let reply = with_facts(cx, Some(&session.identity), |facts| {
             rap::call(&t.parameters, t.max_data(), page, facts)
         })?;
         return Ok(Outcome::new(
@@ -243,7 +249,7 @@ pub(super) async fn transaction(cx: &mut Request, t: Transaction) -> Result<Outc
         .u16("Subcommand")
         .map_err(|_| Stop::Status(NtStatus::INVALID_PARAMETER))?;
     match function {
-        TransPipe::WAIT_NM_PIPE => match PipeHandle::open(&rest) {
+        TransPipe::WAIT_NM_PIPE => match PipeHandle::open(cx, &rest) {
             // All instances are free always. Windows 9x waits with a handle in
             // the place of a name.
             Some(_) => Ok(TransactionAnswer::default().into()),
@@ -252,7 +258,7 @@ pub(super) async fn transaction(cx: &mut Request, t: Transaction) -> Result<Outc
         },
         TransPipe::CALL_NM_PIPE => {
             let pipe =
-                PipeHandle::open(&rest).ok_or(Stop::Status(NtStatus::OBJECT_NAME_NOT_FOUND))?;
+                PipeHandle::open(cx, &rest).ok_or(Stop::Status(NtStatus::OBJECT_NAME_NOT_FOUND))?;
             let (status, data) = transact(cx, &pipe, &t.data, t.max_data()).await?;
             Ok(Outcome::new(status, Vec::new(), data))
         }

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use countersign_auth::Identity;
 use countersign_rpc::PipeRead;
 use countersign_wire::fscc::{
     AccessInformation, AccessMask, AlignmentInformation, AllInformation, AttributeTagInformation,
@@ -32,19 +31,23 @@ const FULL_DUPLEX: u32 = 2;
 const QUOTA: u32 = 4096;
 
 /// Facts for the interfaces behind the pipes.
-fn with_facts<T>(cx: &Context<'_>, use_them: impl FnOnce(&Facts<'_>) -> T) -> T {
-    let identity: Option<Arc<Identity>> = cx.session().and_then(|s| s.identity());
+fn with_facts<T>(
+    cx: &Context<'_>,
+    pipe: &PipeOpen,
+    use_them: impl FnOnce(&Facts<'_>) -> T,
+) -> T {
     use_them(&Facts {
         config: &cx.request.config,
         registry: &cx.link.server.registry,
-        identity: identity.as_deref(),
+        identity: pipe.identity.as_deref(),
         now: cx.now,
     })
 }
 
 /// CREATE on IPC$: names come with and without a leading backslash.
 pub(super) fn create(cx: &mut Context<'_>, name: &str) -> Step {
-    let Some(pipe) = PipeOpen::open(name) else {
+    let identity = cx.session().and_then(|s| s.identity());
+    let Some(pipe) = PipeOpen::open(name, identity) else {
         return Step::Fail(NtStatus::OBJECT_NAME_NOT_FOUND);
     };
     let (Some(session), Some(tree)) = (cx.session(), cx.tree()) else {
@@ -102,7 +105,7 @@ pub(super) fn write(cx: &mut Context<'_>, entry: &Arc<FileOpen>, data: &[u8]) ->
         Ok(pipe) => pipe,
         Err(step) => return step,
     };
-    match with_facts(cx, |facts| pipe.write(data, facts)) {
+    match with_facts(cx, &pipe, |facts| pipe.write(data, facts)) {
         Ok(()) => {
             let count = u32::try_from(data.len()).unwrap_or(u32::MAX);
             Step::ok(|w| WriteResponse { count }.encode(w))
@@ -123,7 +126,7 @@ pub(super) fn transceive(
         Err(step) => return step,
     };
     let waiter = (Arc::clone(cx.link.sink()), cx.request.ticket);
-    match with_facts(cx, |facts| pipe.transact(input, asked.max, facts, Some(waiter))) {
+    match with_facts(cx, &pipe, |facts| pipe.transact(input, asked.max, facts, Some(waiter))) {
         Ok(Some(read)) => asked.answer(message_status(&read), &read.data),
         Ok(None) => Step::Wait(Wait::Pipe(Arc::clone(&pipe), Box::new(move |cx, _| {
             match pipe.take(cx.request.ticket) {
@@ -164,7 +167,7 @@ pub(super) fn wait(cx: &mut Context<'_>, asked: Asked, input: &[u8]) -> Step {
     let Ok(request) = fsctl::PipeWait::decode(input) else {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     };
-    match PipeOpen::open(&request.name) {
+    match PipeOpen::open(&request.name, None) {
         Some(_) => asked.answer(NtStatus::SUCCESS, &[]),
         None => Step::Fail(NtStatus::OBJECT_NAME_NOT_FOUND),
     }

@@ -76,10 +76,11 @@ fn machine(name: &str, sid: &[u8]) -> AccountFacts {
 
 /// The account of a name, alone or behind its domain.
 pub(super) fn by_name(name: &str, facts: &dyn ServerFacts) -> Option<AccountFacts> {
-    if name.is_empty() {
-        // No name at all means the domain of the built-in groups.
-        return by_name(BUILTIN, facts);
-    }
+    // `DOMAIN\` is the domain; no name at all is the domain of the built-in groups.
+    let name = match name.strip_suffix('\\').unwrap_or(name) {
+        "" => BUILTIN,
+        name => name,
+    };
     let (domain, short) = name.rsplit_once('\\').unwrap_or(("", name));
     let row = KNOWN.iter().find(|r| {
         r.2.eq_ignore_ascii_case(short) && (domain.is_empty() || r.3.eq_ignore_ascii_case(domain))
