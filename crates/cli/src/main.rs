@@ -18,7 +18,9 @@ type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let command = arguments.command.unwrap_or(Command::Serve(Box::<ServeArguments>::default()));
+    let command = arguments
+        .command
+        .unwrap_or(Command::Serve(Box::<ServeArguments>::default()));
     let outcome = match command {
         Command::Serve(arguments) => commands::serve::run(*arguments),
         Command::User(command) => commands::user::run(command),

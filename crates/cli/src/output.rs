@@ -33,12 +33,18 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         }
     }
     let line = |cells: Vec<&str>| {
-        let cells: Vec<String> =
-            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         cells.join("  ").trim_end().to_owned()
     };
     let mut lines = vec![line(head.to_vec())];
-    lines.extend(rows.iter().map(|row| line(row.iter().map(String::as_str).collect())));
+    lines.extend(
+        rows.iter()
+            .map(|row| line(row.iter().map(String::as_str).collect())),
+    );
     lines.join("\n")
 }
 
@@ -54,7 +60,9 @@ pub(crate) fn span(seconds: u64) -> String {
 
 /// A control character in a name a client gave must not reach the terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -63,7 +71,10 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let rows = vec![vec!["1".to_owned(), "alice".to_owned()], vec!["10".to_owned(), "b".to_owned()]];
+        let rows = vec![
+            vec!["1".to_owned(), "alice".to_owned()],
+            vec!["10".to_owned(), "b".to_owned()],
+        ];
         assert_eq!(table(&["ID", "USER"], &rows), "ID  USER\n1   alice\n10  b");
     }
 

@@ -27,16 +27,47 @@ fn bad_usage_is_code_2_and_says_what_was_meant() {
         (&["serve", "--share", "a/b=/tmp"], "contains `/`"),
         (&["serve", "--user", "alice"], "not NAME:PASSWORD"),
         (&["serve", "--min-dialect", "3.1"], "did you mean `3.1.1`?"),
-        (&["serve", "--policy", "server-always"], "is not SETTING=VALUE"),
-        (&["serve", "--policy", "server-allways=enabled"], "did you mean `server-always`?"),
-        (&["serve", "--policy", "server-always=enable"], "did you mean `enabled`?"),
-        (&["serve", "--role", "standalone"], "did you mean `stand-alone`?"),
-        (&["serve", "--profile", "windows-11"], "did you mean `windows-1"),
+        (
+            &["serve", "--policy", "server-always"],
+            "is not SETTING=VALUE",
+        ),
+        (
+            &["serve", "--policy", "server-allways=enabled"],
+            "did you mean `server-always`?",
+        ),
+        (
+            &["serve", "--policy", "server-always=enable"],
+            "did you mean `enabled`?",
+        ),
+        (
+            &["serve", "--role", "standalone"],
+            "did you mean `stand-alone`?",
+        ),
+        (
+            &["serve", "--profile", "windows-11"],
+            "did you mean `windows-1",
+        ),
         (&["policy", "set"], "SETTING=VALUE"),
-        (&["policy", "set", "server-always=on"], "`enabled`, `disabled`, `not-defined`"),
-        (&["policy", "unset", "client-alway"], "did you mean `client-always`?"),
+        (
+            &["policy", "set", "server-always=on"],
+            "`enabled`, `disabled`, `not-defined`",
+        ),
+        (
+            &["policy", "unset", "client-alway"],
+            "did you mean `client-always`?",
+        ),
         (&["user", "add"], "NAME"),
-        (&["user", "add", "a", "--password-stdin", "--password-file", "x"], "cannot be used"),
+        (
+            &[
+                "user",
+                "add",
+                "a",
+                "--password-stdin",
+                "--password-file",
+                "x",
+            ],
+            "cannot be used",
+        ),
         (&["sessions", "--close", "first"], "invalid"),
         (&["config", "check"], "FILE"),
     ] {
@@ -59,18 +90,47 @@ fn users_are_added_listed_changed_and_removed() {
     let state = text(&folder.path().join("state"));
     let state = ["--state", &state];
     let with = |arguments: &[&'static str]| -> Vec<String> {
-        arguments.iter().chain(&state).map(ToString::to_string).collect()
+        arguments
+            .iter()
+            .chain(&state)
+            .map(ToString::to_string)
+            .collect()
     };
     let run_in = |arguments: &[&'static str], input: &str| {
         let all = with(arguments);
         run_with_input(&all.iter().map(String::as_str).collect::<Vec<_>>(), input)
     };
-    assert_eq!(good(run_in(&["user", "list"], "")), "NAME  RID  STATE  GROUPS\n");
-    good(run_in(&["user", "add", "alice", "--password-stdin", "--group", "staff"], "secret\n"));
-    let complaint = bad(run_in(&["user", "add", "Alice", "--password-stdin"], "secret\n"), 1);
-    assert!(complaint.contains("there is a user \"Alice\" already"), "{complaint}");
-    let complaint = bad(run_in(&["user", "add", "a:b", "--password-stdin"], "secret\n"), 1);
-    assert!(complaint.contains("cannot be the name of an account"), "{complaint}");
+    assert_eq!(
+        good(run_in(&["user", "list"], "")),
+        "NAME  RID  STATE  GROUPS\n"
+    );
+    good(run_in(
+        &[
+            "user",
+            "add",
+            "alice",
+            "--password-stdin",
+            "--group",
+            "staff",
+        ],
+        "secret\n",
+    ));
+    let complaint = bad(
+        run_in(&["user", "add", "Alice", "--password-stdin"], "secret\n"),
+        1,
+    );
+    assert!(
+        complaint.contains("there is a user \"Alice\" already"),
+        "{complaint}"
+    );
+    let complaint = bad(
+        run_in(&["user", "add", "a:b", "--password-stdin"], "secret\n"),
+        1,
+    );
+    assert!(
+        complaint.contains("cannot be the name of an account"),
+        "{complaint}"
+    );
     let complaint = bad(run_in(&["user", "add", "bob", "--password-stdin"], "\n"), 1);
     assert!(complaint.contains("empty password"), "{complaint}");
     let complaint = bad(run_in(&["user", "add", "bob"], "secret\n"), 1);
@@ -84,7 +144,10 @@ fn users_are_added_listed_changed_and_removed() {
     let before = fs::read_to_string(&file).unwrap();
     assert!(!before.contains("secret"), "never in clear");
     use std::os::unix::fs::PermissionsExt as _;
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
 
     let password = folder.path().join("password");
     fs::write(&password, "other\n").unwrap();
@@ -93,8 +156,14 @@ fn users_are_added_listed_changed_and_removed() {
     passwd.insert(4, password);
     good(run(&passwd.iter().map(String::as_str).collect::<Vec<_>>()));
     assert_ne!(fs::read_to_string(&file).unwrap(), before);
-    let complaint = bad(run_in(&["user", "passwd", "bob", "--password-stdin"], "x\n"), 1);
-    assert!(complaint.contains("there is no user \"bob\""), "{complaint}");
+    let complaint = bad(
+        run_in(&["user", "passwd", "bob", "--password-stdin"], "x\n"),
+        1,
+    );
+    assert!(
+        complaint.contains("there is no user \"bob\""),
+        "{complaint}"
+    );
 
     good(run_in(&["user", "remove", "alice"], ""));
     let complaint = bad(run_in(&["user", "remove", "alice"], ""), 1);
@@ -114,20 +183,47 @@ fn the_policy_without_a_server() {
     let state = text(folder.path());
     let shown = good(run(&["policy", "show", "--state", &state]));
     assert!(shown.contains("no server is running"), "{shown}");
-    let set = good(run(&["policy", "set", "server-always=disabled", "--state", &state]));
-    assert!(set.contains("server-always: disabled (was not set)"), "{set}");
+    let set = good(run(&[
+        "policy",
+        "set",
+        "server-always=disabled",
+        "--state",
+        &state,
+    ]));
+    assert!(
+        set.contains("server-always: disabled (was not set)"),
+        "{set}"
+    );
     let shown = json(&good(run(&["policy", "show", "--json", "--state", &state])));
     assert_eq!(shown["stored"]["server-always"]["value"], "disabled");
     assert_eq!(shown["servers"][0]["effect"]["server"]["smb1"], "enabled");
-    let unset = good(run(&["policy", "unset", "server-always", "--state", &state]));
-    assert!(unset.contains("server-always: not set (was disabled)"), "{unset}");
+    let unset = good(run(&[
+        "policy",
+        "unset",
+        "server-always",
+        "--state",
+        &state,
+    ]));
+    assert!(
+        unset.contains("server-always: not set (was disabled)"),
+        "{unset}"
+    );
     let shown = json(&good(run(&["policy", "show", "--json", "--state", &state])));
     assert_eq!(shown["servers"][0]["effect"]["server"]["smb2"], "required");
 
     fs::write(folder.path().join("policy.json"), "{]").unwrap();
-    let complaint = bad(run(&["policy", "set", "server-always=enabled", "--state", &state]), 1);
+    let complaint = bad(
+        run(&["policy", "set", "server-always=enabled", "--state", &state]),
+        1,
+    );
     assert!(complaint.contains("policy.json"), "{complaint}");
-    let none = ["policy", "set", "server-always=enabled", "--state", "/proc/none"];
+    let none = [
+        "policy",
+        "set",
+        "server-always=enabled",
+        "--state",
+        "/proc/none",
+    ];
     let complaint = bad(run(&none), 1);
     assert!(complaint.contains("/proc/none"), "{complaint}");
 }
@@ -146,10 +242,20 @@ fn a_configuration_is_checked() {
     let path = text(&file);
     let complaint = bad(run(&["config", "check", &path]), 1);
     assert!(complaint.contains("No such file"), "{complaint}");
-    fs::write(&file, "[policy]\nserver-allways = \"enabled\"\n[logging]\nfilter = 1\n").unwrap();
+    fs::write(
+        &file,
+        "[policy]\nserver-allways = \"enabled\"\n[logging]\nfilter = 1\n",
+    )
+    .unwrap();
     let complaint = bad(run(&["config", "check", &path]), 1);
-    assert!(complaint.contains(&format!("{path}:2:1: unknown key `server-allways`")), "{complaint}");
-    assert!(complaint.contains("did you mean `server-always`?"), "{complaint}");
+    assert!(
+        complaint.contains(&format!("{path}:2:1: unknown key `server-allways`")),
+        "{complaint}"
+    );
+    assert!(
+        complaint.contains("did you mean `server-always`?"),
+        "{complaint}"
+    );
     assert!(complaint.contains(&format!("{path}:4:10:")), "{complaint}");
     fs::write(&file, "[logging]\nfilter = \"a=b=c\"\n").unwrap();
     let complaint = bad(run(&["config", "check", &path]), 1);
@@ -182,7 +288,10 @@ fn serve_refuses_what_it_cannot_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let complaint = serve(&["--listen", &address]);
-    assert!(complaint.contains(&format!("cannot listen on {address}")), "{complaint}");
+    assert!(
+        complaint.contains(&format!("cannot listen on {address}")),
+        "{complaint}"
+    );
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let complaint = bad(run(&["serve", "--state", &text(&file)]), 1);
@@ -195,7 +304,13 @@ fn the_embedded_default_says_how_to_connect_and_stops_cleanly() {
     for signal in ["-TERM", "-INT"] {
         let state = text(&folder.path().join(signal));
         let server = Server::start(&[
-            "serve", "--state", &state, "--listen", "127.0.0.1:0", "--listen", "[::1]:0",
+            "serve",
+            "--state",
+            &state,
+            "--listen",
+            "127.0.0.1:0",
+            "--listen",
+            "[::1]:0",
         ]);
         let address = server.address();
         let port = address.strip_prefix("127.0.0.1:").unwrap();
@@ -226,8 +341,14 @@ fn the_embedded_default_says_how_to_connect_and_stops_cleanly() {
 fn value_of(state: &str, setting: &str) -> (String, String) {
     let shown = json(&good(run(&["policy", "show", "--json", "--state", state])));
     let settings = shown["servers"][0]["settings"].as_array().unwrap().clone();
-    let one = settings.iter().find(|one| one["setting"] == setting).unwrap();
-    (one["value"].as_str().unwrap().to_owned(), one["source"].as_str().unwrap().to_owned())
+    let one = settings
+        .iter()
+        .find(|one| one["setting"] == setting)
+        .unwrap();
+    (
+        one["value"].as_str().unwrap().to_owned(),
+        one["source"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[test]
@@ -235,7 +356,13 @@ fn policy_set_reaches_every_running_server_of_the_state_folder() {
     let folder = tempfile::tempdir().unwrap();
     let state = text(&folder.path().join("state"));
     let arguments = [
-        "serve", "--state", &state, "--listen", "127.0.0.1:0", "--policy", "server-always=disabled",
+        "serve",
+        "--state",
+        &state,
+        "--listen",
+        "127.0.0.1:0",
+        "--policy",
+        "server-always=disabled",
     ];
     let (one, two) = (Server::start(&arguments), Server::start(&arguments));
     let _ = (one.address(), two.address());
@@ -243,21 +370,45 @@ fn policy_set_reaches_every_running_server_of_the_state_folder() {
         value_of(&state, "server-always"),
         ("disabled".to_owned(), "command line".to_owned())
     );
-    let set = json(&good(run(&["policy", "set", "server-always=enabled", "--json", "--state", &state])));
+    let set = json(&good(run(&[
+        "policy",
+        "set",
+        "server-always=enabled",
+        "--json",
+        "--state",
+        &state,
+    ])));
     assert_eq!(set["servers"].as_array().unwrap().len(), 2);
-    assert_eq!((&set["kept"], &set["ended"]), (&Json::from(0), &Json::from(0)));
+    assert_eq!(
+        (&set["kept"], &set["ended"]),
+        (&Json::from(0), &Json::from(0))
+    );
     assert_eq!(
         value_of(&state, "server-always"),
         ("enabled".to_owned(), "local policy".to_owned())
     );
     // A store written by other means is obeyed too, within a second.
     let store = folder.path().join("state/policy.json");
-    let changed = fs::read_to_string(&store).unwrap().replace("\"enabled\"", "\"disabled\"");
+    let changed = fs::read_to_string(&store)
+        .unwrap()
+        .replace("\"enabled\"", "\"disabled\"");
     fs::write(&store, changed).unwrap();
     let start = Instant::now();
-    until("the store is obeyed", || value_of(&state, "server-always").0 == "disabled");
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    good(run(&["policy", "unset", "server-always", "--state", &state]));
+    until("the store is obeyed", || {
+        value_of(&state, "server-always").0 == "disabled"
+    });
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    good(run(&[
+        "policy",
+        "unset",
+        "server-always",
+        "--state",
+        &state,
+    ]));
     assert_eq!(value_of(&state, "server-always").1, "command line");
     let sessions = json(&good(run(&["sessions", "--json", "--state", &state])));
     assert_eq!(sessions["sessions"], Json::Array(Vec::new()));
@@ -265,7 +416,10 @@ fn policy_set_reaches_every_running_server_of_the_state_folder() {
     assert!(complaint.contains("there is no session 7"), "{complaint}");
     let (code, log) = one.end("-TERM");
     assert_eq!(code, Some(0));
-    assert!(log.contains("policy: server-always is now enabled"), "{log}");
+    assert!(
+        log.contains("policy: server-always is now enabled"),
+        "{log}"
+    );
     assert!(log.contains("policy applied to the live sessions"), "{log}");
 }
 
@@ -284,7 +438,10 @@ fn the_configuration_is_reloaded_and_a_bad_one_keeps_the_old() {
     let server = Server::start(&["serve", "--config", &text(&file)]);
     let _ = server.address();
     let now = || value_of(&state, "server-always");
-    assert_eq!(now(), ("disabled".to_owned(), "configuration file".to_owned()));
+    assert_eq!(
+        now(),
+        ("disabled".to_owned(), "configuration file".to_owned())
+    );
     write("enabled");
     until("the changed file is in force", || now().0 == "enabled");
     write("enable");
@@ -299,7 +456,10 @@ fn the_configuration_is_reloaded_and_a_bad_one_keeps_the_old() {
     until("the mended file is in force", || now().0 == "disabled");
     let (code, log) = server.end("-TERM");
     assert_eq!(code, Some(0));
-    assert!(log.contains("configuration refused, the old one stays in force"), "{log}");
+    assert!(
+        log.contains("configuration refused, the old one stays in force"),
+        "{log}"
+    );
     assert!(log.contains("server.toml:4:17"), "{log}");
     assert!(log.contains("SIGHUP"), "{log}");
 }
@@ -307,14 +467,25 @@ fn the_configuration_is_reloaded_and_a_bad_one_keeps_the_old() {
 #[test]
 fn a_state_folder_may_have_a_long_path() {
     let folder = tempfile::tempdir().unwrap();
-    let state = text(&folder.path().join("a-name-of-forty-characters-and-a-few-more").join(
-        "another-name-of-forty-characters-and-some-more-so-that-no-socket-address-holds-it",
-    ));
+    let state = text(
+        &folder
+            .path()
+            .join("a-name-of-forty-characters-and-a-few-more")
+            .join(
+                "another-name-of-forty-characters-and-some-more-so-that-no-socket-address-holds-it",
+            ),
+    );
     assert!(state.len() > 107);
     let server = Server::start(&["serve", "--state", &state, "--listen", "127.0.0.1:0"]);
     let _ = server.address();
     assert_eq!(value_of(&state, "server-always").0, "enabled");
-    let set = good(run(&["policy", "set", "server-always=disabled", "--state", &state]));
+    let set = good(run(&[
+        "policy",
+        "set",
+        "server-always=disabled",
+        "--state",
+        &state,
+    ]));
     assert!(set.contains("0 ended"), "{set}");
 }
 
@@ -327,6 +498,12 @@ fn a_server_that_was_killed_leaves_nothing_in_the_way() {
     let _ = server.end("-KILL");
     let complaint = bad(run(&["sessions", "--state", &state]), 1);
     assert!(complaint.contains("no server is running"), "{complaint}");
-    let set = good(run(&["policy", "set", "server-always=disabled", "--state", &state]));
+    let set = good(run(&[
+        "policy",
+        "set",
+        "server-always=disabled",
+        "--state",
+        &state,
+    ]));
     assert!(set.contains("no server is running"), "{set}");
 }

@@ -32,8 +32,10 @@ struct Scene {
 impl Scene {
     fn new(declined: bool) -> Scene {
         let folder = tempfile::tempdir().unwrap();
-        let (state, files) =
-            (text(&folder.path().join("state")), text(&folder.path().join("files")));
+        let (state, files) = (
+            text(&folder.path().join("state")),
+            text(&folder.path().join("files")),
+        );
         fs::create_dir(&files).unwrap();
         let file = folder.path().join("server.toml");
         let config = format!(
@@ -41,14 +43,32 @@ impl Scene {
         );
         fs::write(&file, config).unwrap();
         let server = Server::start(&["serve", "--config", &text(&file), "--user", "bob:secret"]);
-        let port = server.address().strip_prefix("127.0.0.1:").unwrap().to_owned();
-        Scene { _folder: folder, state, port, _server: server }
+        let port = server
+            .address()
+            .strip_prefix("127.0.0.1:")
+            .unwrap()
+            .to_owned();
+        Scene {
+            _folder: folder,
+            state,
+            port,
+            _server: server,
+        }
     }
 
     fn set(&self, always: &str, if_agrees: &str) {
-        let (always, if_agrees) =
-            (format!("server-always={always}"), format!("server-if-client-agrees={if_agrees}"));
-        good(run(&["policy", "set", &always, &if_agrees, "--state", &self.state]));
+        let (always, if_agrees) = (
+            format!("server-always={always}"),
+            format!("server-if-client-agrees={if_agrees}"),
+        );
+        good(run(&[
+            "policy",
+            "set",
+            &always,
+            &if_agrees,
+            "--state",
+            &self.state,
+        ]));
     }
 
     fn sessions(&self) -> Vec<Json> {
@@ -66,7 +86,11 @@ impl Scene {
         }
         let sessions = self.sessions();
         assert_eq!(sessions.len(), 1, "{sessions:#?}");
-        if sessions[0]["signed"] == true { "signed" } else { "unsigned" }
+        if sessions[0]["signed"] == true {
+            "signed"
+        } else {
+            "unsigned"
+        }
     }
 }
 
@@ -115,7 +139,10 @@ fn smb2_and_3_only_always_counts() {
                     _ => ["unsigned", "unsigned", "signed", "signed"],
                 };
                 let found = CLIENTS.map(|signing| scene.outcome(dialect, signing));
-                assert_eq!(found, expected, "{dialect}, always {always}, if agrees {if_agrees}");
+                assert_eq!(
+                    found, expected,
+                    "{dialect}, always {always}, if agrees {if_agrees}"
+                );
             }
         }
     }

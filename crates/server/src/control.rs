@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use countersign_auth::GuestRule;
 use countersign_core::config::Dialect;
 use countersign_core::{PolicyOutcome, Server, ServerConfig};
 use countersign_policy::{Effective, Reason, Setting};
@@ -26,8 +27,13 @@ pub struct Sources {
     pub identity: ServerIdentity,
     /// When the process began, milliseconds since 1970.
     pub started: u64,
+    /// Puts another log filter in force.
+    log: Option<SetLog>,
     shares: Shares,
 }
+
+/// Puts a log filter in force, or says what is wrong with it.
+pub type SetLog = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 
 /// A configuration that was made.
 pub struct Made {
@@ -35,6 +41,8 @@ pub struct Made {
     pub config: Config,
     /// The snapshot.
     pub server: ServerConfig,
+    /// There is nobody who could log on.
+    pub deserted: bool,
 }
 
 impl Sources {
@@ -42,14 +50,21 @@ impl Sources {
     ///
     /// # Errors
     /// When the state folder cannot be used, or the file names another one.
-    pub fn new(flags: Flags) -> Result<Self, ConfigError> {
+    pub fn new(flags: Flags, log: Option<SetLog>) -> Result<Self, ConfigError> {
         let started = now_ms();
         let config = read(&flags)?;
         let state = State::at(config.state.as_deref());
         let other = |error: crate::state::StateError| ConfigError::Other(error.to_string());
         state.create().map_err(other)?;
         let identity = state.identity().map_err(other)?;
-        Ok(Self { flags, state, identity, started, shares: Shares::default() })
+        Ok(Self {
+            flags,
+            state,
+            identity,
+            started,
+            log,
+            shares: Shares::default(),
+        })
     }
 
     /// The policy store.
@@ -67,6 +82,9 @@ impl Sources {
         let file = users::load(&self.user_file(&config)).map_err(|e| other(e.to_string()))?;
         let users = users::together(file, &config.user, &self.flags.users)
             .map_err(|e| other(e.to_string()))?;
+        let deserted = users.users().next().is_none()
+            && config.authentication.guest == GuestRule::Never
+            && !config.authentication.anonymous;
         let policy = self.policy(&config)?;
         let shares = self.shares.open(&config).map_err(other)?;
         let server = snapshot::server_config(Parts {
@@ -76,12 +94,24 @@ impl Sources {
             users: Arc::new(users),
             shares,
         });
-        Ok(Made { config, server })
+        Ok(Made {
+            config,
+            server,
+            deserted,
+        })
     }
 
     fn policy(&self, config: &Config) -> Result<Effective, ConfigError> {
-        let local = self.store().load().map_err(|e| ConfigError::Other(e.to_string()))?;
-        Ok(store::effective(&config.policy, self.flags.policy, self.started, &local))
+        let local = self
+            .store()
+            .load()
+            .map_err(|e| ConfigError::Other(e.to_string()))?;
+        Ok(store::effective(
+            &config.policy,
+            self.flags.policy,
+            self.started,
+            &local,
+        ))
     }
 
     /// The user file.
@@ -166,8 +196,15 @@ impl Control {
         {
             tracing::warn!("a change of the limits of connections takes a restart");
         }
-        if made.config.logging != in_force.config.logging {
-            tracing::warn!("a change of `logging` takes a restart");
+        if made.config.logging.format != in_force.config.logging.format {
+            tracing::warn!("a change of `logging.format` takes a restart");
+        }
+        if made.config.logging.filter != in_force.config.logging.filter
+            && let Some(log) = &in_force.sources.log
+            && let Err(error) = log(&made.config.logging.filter)
+        {
+            tracing::error!("configuration refused, the old one stays in force: {error}");
+            return Err(ConfigError::Other(error));
         }
         in_force.stamps = stamps(&in_force.sources, &made.config);
         in_force.config = made.config;
@@ -205,8 +242,16 @@ impl Control {
     async fn put_in_force(&self, server: ServerConfig) -> Applied {
         let before = Arc::clone(&self.server().config.load().policy);
         let after = Arc::clone(&server.policy);
-        let PolicyOutcome { satisfied, kept, ended } = self.shell.apply(server).await;
-        let applied = Applied { satisfied, kept, ended };
+        let PolicyOutcome {
+            satisfied,
+            kept,
+            ended,
+        } = self.shell.apply(server).await;
+        let applied = Applied {
+            satisfied,
+            kept,
+            ended,
+        };
         for setting in Setting::ALL {
             let (old, new) = (before.get(setting), after.get(setting));
             if old.value != new.value {
@@ -220,7 +265,12 @@ impl Control {
             }
         }
         if before.settings() != after.settings() {
-            tracing::info!(satisfied, kept, ended, "policy applied to the live sessions");
+            tracing::info!(
+                satisfied,
+                kept,
+                ended,
+                "policy applied to the live sessions"
+            );
         }
         applied
     }
@@ -241,21 +291,28 @@ impl Control {
 
     /// Answers a request of the admin socket.
     pub async fn answer(&self, request: Request) -> Answer {
-        let failed = |error: ConfigError| Answer::Failed { error: error.to_string() };
+        let failed = |error: ConfigError| Answer::Failed {
+            error: error.to_string(),
+        };
         match request {
             Request::Status => Answer::Status(self.status().await),
-            Request::Sessions => Answer::Sessions { sessions: self.sessions() },
+            Request::Sessions => Answer::Sessions {
+                sessions: self.sessions(),
+            },
             Request::Policy => Answer::policy(&self.server().config.load().policy),
-            Request::ApplyPolicy => {
-                self.apply_policy().await.map_or_else(failed, Answer::Applied)
-            }
+            Request::ApplyPolicy => self
+                .apply_policy()
+                .await
+                .map_or_else(failed, Answer::Applied),
             Request::Reload => self.reload().await.map_or_else(failed, Answer::Applied),
             Request::CloseSession { id } => match self.server().registry.get(id) {
                 Some(session) => {
                     session.end("closed by the administrator");
                     Answer::Done
                 }
-                None => Answer::Failed { error: format!("there is no session {id}") },
+                None => Answer::Failed {
+                    error: format!("there is no session {id}"),
+                },
             },
         }
     }
@@ -266,11 +323,19 @@ impl Control {
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            addresses: self.shell.addresses().iter().map(ToString::to_string).collect(),
+            addresses: self
+                .shell
+                .addresses()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             started: self.in_force.lock().await.sources.started / 1000,
             connections: self.shell.connections(),
             sessions: server.registry.list().len(),
-            counters: counters.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
+            counters: counters
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
         }
     }
 
@@ -284,8 +349,8 @@ impl Control {
         let row = |record: &Arc<countersign_core::registry::SessionRecord>| {
             let facts = record.facts();
             let seen = record.seen();
-            let signed = facts.signing.is_some()
-                && (facts.signing_required || (seen.signed && !seen.clear));
+            let signed =
+                facts.signing.is_some() && (facts.signing_required || (seen.signed && !seen.clear));
             let identity = match (facts.anonymous, facts.guest) {
                 (true, _) => "anonymous",
                 (_, true) => "guest",
@@ -311,7 +376,10 @@ impl Control {
                     }
                     reason => reason,
                 },
-                encrypted: facts.encryption.filter(|_| seen.encrypted).map(str::to_owned),
+                encrypted: facts
+                    .encryption
+                    .filter(|_| seen.encrypted)
+                    .map(str::to_owned),
                 opens: record.opens.load(std::sync::atomic::Ordering::Relaxed),
                 age: seconds_between(facts.created, now.wall),
                 idle: record.idle(now).as_secs(),

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::admin::AdminSocket;
 use crate::config::snapshot::{listeners, shell_limits};
 use crate::config::{ConfigError, Flags, ShareFlag, UserFlag};
-use crate::control::{Control, Made, Sources};
+use crate::control::{Control, Made, SetLog, Sources};
 use crate::shell::{NameService, Shell, TokioHost, raise_file_limit};
 use crate::users;
 
@@ -40,15 +40,23 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts. Must be called inside a tokio runtime.
+    /// Starts. Must be called inside a tokio runtime. `log` puts another log filter in
+    /// force when the configuration changes.
     ///
     /// # Errors
     /// Why it cannot be started.
-    pub fn start(flags: Flags) -> Result<Running, ConfigError> {
+    pub fn start(flags: Flags, log: Option<SetLog>) -> Result<Running, ConfigError> {
         raise_file_limit();
-        let mut sources = Sources::new(flags)?;
+        let mut sources = Sources::new(flags, log)?;
         let (made, made_up) = make_first(&mut sources)?;
-        let Made { config, server } = made;
+        let Made {
+            config,
+            server,
+            deserted,
+        } = made;
+        if deserted {
+            tracing::warn!("there are no users: nobody can log on (`countersign user add`)");
+        }
         if server.smb1 {
             tracing::warn!("SMB1 is on: its signatures are weak, use it for old devices only");
         }
@@ -81,8 +89,17 @@ impl Running {
             tokio::spawn(socket.serve(Arc::clone(&control))),
             tokio::spawn(watch(Arc::clone(&control))),
         ];
-        tasks.extend(names.into_iter().map(|service| tokio::spawn(service.serve())));
-        Ok(Running { shell, control, tasks, made_up })
+        tasks.extend(
+            names
+                .into_iter()
+                .map(|service| tokio::spawn(service.serve())),
+        );
+        Ok(Running {
+            shell,
+            control,
+            tasks,
+            made_up,
+        })
     }
 
     /// The addresses served.
@@ -149,7 +166,10 @@ fn make_first(sources: &mut Sources) -> Result<(Made, MadeUp), ConfigError> {
         if sources.flags.users.is_empty() && file.users().next().is_none() {
             let (name, password) = ("user".to_owned(), password().map_err(other)?);
             let nt_hash = countersign_auth::NtHash::from_password(&password);
-            sources.flags.users.push(UserFlag { name: name.clone(), nt_hash });
+            sources.flags.users.push(UserFlag {
+                name: name.clone(),
+                nt_hash,
+            });
             made_up.user = Some((name, password));
         }
         made = sources.make()?;
@@ -160,7 +180,11 @@ fn make_first(sources: &mut Sources) -> Result<(Made, MadeUp), ConfigError> {
 /// A folder in the state folder that has nothing in it.
 fn fresh_folder(sources: &Sources) -> Result<PathBuf, String> {
     for number in 1..u32::MAX {
-        let name = if number == 1 { "public".to_owned() } else { format!("public-{number}") };
+        let name = if number == 1 {
+            "public".to_owned()
+        } else {
+            format!("public-{number}")
+        };
         let folder = sources.state.file(name);
         match std::fs::create_dir(&folder) {
             Ok(()) => return Ok(folder),
@@ -184,9 +208,15 @@ fn password() -> Result<String, String> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
         // Of 256 values only a multiple of the letters is used: no letter is likelier.
-        let usable = bytes.iter().filter(|byte| usize::from(**byte) < LETTERS.len() * 4);
+        let usable = bytes
+            .iter()
+            .filter(|byte| usize::from(**byte) < LETTERS.len() * 4);
         let letters = usable.filter_map(|byte| LETTERS.get(usize::from(*byte) % LETTERS.len()));
-        password.extend(letters.map(|letter| char::from(*letter)).take(16 - password.len()));
+        password.extend(
+            letters
+                .map(|letter| char::from(*letter))
+                .take(16 - password.len()),
+        );
     }
     Ok(password)
 }

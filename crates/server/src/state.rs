@@ -25,7 +25,10 @@ pub struct StateError {
 
 impl StateError {
     pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> StateError + '_ {
-        move |source| StateError { path: path.to_owned(), source }
+        move |source| StateError {
+            path: path.to_owned(),
+            source,
+        }
     }
 }
 
@@ -42,14 +45,18 @@ pub struct ServerIdentity {
 impl ServerIdentity {
     /// ServerGuid as bytes.
     pub fn guid_bytes(&self) -> Option<[u8; 16]> {
-        u128::from_str_radix(&self.guid, 16).ok().map(u128::to_be_bytes)
+        u128::from_str_radix(&self.guid, 16)
+            .ok()
+            .map(u128::to_be_bytes)
     }
 }
 
 /// The folder used when none is named.
 pub fn default_folder() -> PathBuf {
     let from_environment = |name| {
-        std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute())
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path: &PathBuf| path.is_absolute())
     };
     if let Some(base) = from_environment("XDG_STATE_HOME") {
         return base.join("countersign");
@@ -66,7 +73,9 @@ pub fn default_folder() -> PathBuf {
 impl State {
     /// A state folder that need not exist.
     pub fn at(folder: Option<&Path>) -> State {
-        State { folder: folder.map_or_else(default_folder, Path::to_owned) }
+        State {
+            folder: folder.map_or_else(default_folder, Path::to_owned),
+        }
     }
 
     /// Makes the folder, for its owner alone.
@@ -99,8 +108,11 @@ impl State {
         let path = self.file("identity.json");
         match fs::read_to_string(&path) {
             Ok(text) => {
-                let identity: ServerIdentity = serde_json::from_str(&text)
-                    .map_err(|error| StateError { path: path.clone(), source: error.into() })?;
+                let identity: ServerIdentity =
+                    serde_json::from_str(&text).map_err(|error| StateError {
+                        path: path.clone(),
+                        source: error.into(),
+                    })?;
                 if identity.guid_bytes().is_none() {
                     let source = io::Error::new(io::ErrorKind::InvalidData, "`guid` is damaged");
                     return Err(StateError { path, source });
@@ -114,11 +126,14 @@ impl State {
             guid: format!("{:032x}", random_u128(&path)?),
             machine_sid: {
                 let numbers = random_u128(&path)?;
-                [0, 32, 64].map(|shift| u32::try_from((numbers >> shift) & 0xFFFF_FFFF).unwrap_or(0))
+                [0, 32, 64]
+                    .map(|shift| u32::try_from((numbers >> shift) & 0xFFFF_FFFF).unwrap_or(0))
             },
         };
-        let text = serde_json::to_string_pretty(&identity)
-            .map_err(|error| StateError { path: path.clone(), source: error.into() })?;
+        let text = serde_json::to_string_pretty(&identity).map_err(|error| StateError {
+            path: path.clone(),
+            source: error.into(),
+        })?;
         write_whole(&path, text.as_bytes()).map_err(StateError::at(&path))?;
         Ok(identity)
     }
@@ -126,8 +141,10 @@ impl State {
 
 fn random_u128(path: &Path) -> Result<u128, StateError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| StateError { path: path.to_owned(), source: io::Error::other(error) })?;
+    getrandom::fill(&mut bytes).map_err(|error| StateError {
+        path: path.to_owned(),
+        source: io::Error::other(error),
+    })?;
     Ok(u128::from_be_bytes(bytes))
 }
 
@@ -167,7 +184,12 @@ pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
 pub fn lock_beside(path: &Path) -> io::Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(name)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(name)?;
     file.lock()?;
     Ok(file)
 }

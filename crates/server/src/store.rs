@@ -57,7 +57,9 @@ pub struct PolicyStore {
 
 /// Milliseconds since 1970.
 pub fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -97,8 +99,10 @@ impl PolicyStore {
     pub fn load(&self) -> Result<LocalPolicy, StateError> {
         let path = self.path();
         match fs::read_to_string(&path) {
-            Ok(text) => serde_json::from_str(&text)
-                .map_err(|error| StateError { path, source: error.into() }),
+            Ok(text) => serde_json::from_str(&text).map_err(|error| StateError {
+                path,
+                source: error.into(),
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LocalPolicy::default()),
             Err(source) => Err(StateError { path, source }),
         }
@@ -108,10 +112,7 @@ impl PolicyStore {
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn change(
-        &self,
-        wanted: &[(Setting, Option<Value>)],
-    ) -> Result<Vec<Change>, StateError> {
+    pub fn change(&self, wanted: &[(Setting, Option<Value>)]) -> Result<Vec<Change>, StateError> {
         self.state.create()?;
         let path = self.path();
         let _lock = lock_beside(&path).map_err(StateError::at(&path))?;
@@ -120,18 +121,32 @@ impl PolicyStore {
         let mut changes = Vec::new();
         for &(setting, value) in wanted {
             let before = match value {
-                Some(value) => {
-                    policy.settings.insert(setting, Entry { value, since: at, by: by.clone() })
-                }
+                Some(value) => policy.settings.insert(
+                    setting,
+                    Entry {
+                        value,
+                        since: at,
+                        by: by.clone(),
+                    },
+                ),
                 None => policy.settings.remove(&setting),
             };
             let from = before.map(|entry| entry.value);
-            changes.push(Change { at, by: by.clone(), setting, from, to: value });
+            changes.push(Change {
+                at,
+                by: by.clone(),
+                setting,
+                from,
+                to: value,
+            });
         }
-        let text = serde_json::to_string_pretty(&policy)
-            .map_err(|error| StateError { path: path.clone(), source: error.into() })?;
+        let text = serde_json::to_string_pretty(&policy).map_err(|error| StateError {
+            path: path.clone(),
+            source: error.into(),
+        })?;
         write_whole(&path, format!("{text}\n").as_bytes()).map_err(StateError::at(&path))?;
-        self.note(&changes).map_err(StateError::at(&self.history_path()))?;
+        self.note(&changes)
+            .map_err(StateError::at(&self.history_path()))?;
         Ok(changes)
     }
 
@@ -141,8 +156,11 @@ impl PolicyStore {
             lines.push_str(&serde_json::to_string(change)?);
             lines.push('\n');
         }
-        let mut file =
-            OpenOptions::new().append(true).create(true).mode(0o600).open(self.history_path())?;
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(self.history_path())?;
         file.write_all(lines.as_bytes())?;
         file.sync_data()
     }
@@ -164,7 +182,9 @@ pub fn effective(
     let mut early = Layer::new(Source::Local, Settings::default(), None);
     let mut late = early.clone();
     for (at, setting) in Setting::ALL.into_iter().enumerate() {
-        let Some(entry) = local.settings.get(&setting) else { continue };
+        let Some(entry) = local.settings.get(&setting) else {
+            continue;
+        };
         let newer = entry.since >= started;
         let layer = if newer { &mut late } else { &mut early };
         layer.settings.set(setting, entry.value);
@@ -181,7 +201,11 @@ pub fn effective(
     }
     layers.push(Layer::new(Source::Configuration, file, None));
     layers.push(early);
-    layers.push(Layer::new(Source::CommandLine, command_line, Some(started / 1000)));
+    layers.push(Layer::new(
+        Source::CommandLine,
+        command_line,
+        Some(started / 1000),
+    ));
     layers.push(late);
     layers.effective()
 }
@@ -204,13 +228,21 @@ mod tests {
         assert_eq!(store.load().unwrap(), LocalPolicy::default());
         store.change(&[(ALWAYS, Some(Value::Enabled))]).unwrap();
         let changes = store.change(&[(ALWAYS, Some(Value::Disabled))]).unwrap();
-        assert_eq!((changes[0].from, changes[0].to), (Some(Value::Enabled), Some(Value::Disabled)));
-        assert_eq!(store.load().unwrap().settings[&ALWAYS].value, Value::Disabled);
+        assert_eq!(
+            (changes[0].from, changes[0].to),
+            (Some(Value::Enabled), Some(Value::Disabled))
+        );
+        assert_eq!(
+            store.load().unwrap().settings[&ALWAYS].value,
+            Value::Disabled
+        );
         store.change(&[(ALWAYS, None)]).unwrap();
         assert!(store.load().unwrap().settings.is_empty());
         let history = fs::read_to_string(store.history_path()).unwrap();
-        let lines: Vec<Change> =
-            history.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<Change> = history
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[2].to, None);
         assert_eq!(lines[0].by, current_user());
@@ -230,7 +262,13 @@ mod tests {
             }
         });
         assert_eq!(store.load().unwrap().settings.len(), 4);
-        assert_eq!(fs::read_to_string(store.history_path()).unwrap().lines().count(), 20);
+        assert_eq!(
+            fs::read_to_string(store.history_path())
+                .unwrap()
+                .lines()
+                .count(),
+            20
+        );
     }
 
     #[test]
@@ -243,8 +281,14 @@ mod tests {
     }
 
     fn said(value: Value, since: u64) -> LocalPolicy {
-        let entry = Entry { value, since, by: "test".to_owned() };
-        LocalPolicy { settings: BTreeMap::from([(ALWAYS, entry)]) }
+        let entry = Entry {
+            value,
+            since,
+            by: "test".to_owned(),
+        };
+        LocalPolicy {
+            settings: BTreeMap::from([(ALWAYS, entry)]),
+        }
     }
 
     #[test]
@@ -256,22 +300,42 @@ mod tests {
             let standing = effective.get(ALWAYS).clone();
             (standing.value, standing.source)
         };
-        assert_eq!(source(&LocalPolicy::default()), (Value::Disabled, Source::CommandLine));
-        assert_eq!(source(&said(Value::Enabled, 999)), (Value::Disabled, Source::CommandLine));
-        assert_eq!(source(&said(Value::Enabled, 1000)), (Value::Enabled, Source::Local));
+        assert_eq!(
+            source(&LocalPolicy::default()),
+            (Value::Disabled, Source::CommandLine)
+        );
+        assert_eq!(
+            source(&said(Value::Enabled, 999)),
+            (Value::Disabled, Source::CommandLine)
+        );
+        assert_eq!(
+            source(&said(Value::Enabled, 1000)),
+            (Value::Enabled, Source::Local)
+        );
         let profile = Source::Profile(section.profile, section.role);
-        assert_eq!(source(&said(Value::NotDefined, 1001)), (Value::Enabled, profile));
-        assert_eq!(source(&said(Value::NotDefined, 999)), (Value::Disabled, Source::CommandLine));
+        assert_eq!(
+            source(&said(Value::NotDefined, 1001)),
+            (Value::Enabled, profile)
+        );
+        assert_eq!(
+            source(&said(Value::NotDefined, 999)),
+            (Value::Disabled, Source::CommandLine)
+        );
     }
 
     #[test]
     fn the_store_is_stronger_than_the_file() {
-        let section =
-            PolicySection { server_always: Value::Disabled, ..PolicySection::default() };
+        let section = PolicySection {
+            server_always: Value::Disabled,
+            ..PolicySection::default()
+        };
         let none = Settings::default();
         let effective = effective(&section, none, 1000, &said(Value::Enabled, 1));
         let standing = effective.get(ALWAYS);
-        assert_eq!((standing.value, &standing.source), (Value::Enabled, &Source::Local));
+        assert_eq!(
+            (standing.value, &standing.source),
+            (Value::Enabled, &Source::Local)
+        );
         assert_eq!(standing.shadowed.len(), 2);
     }
 }

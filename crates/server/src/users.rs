@@ -49,13 +49,25 @@ pub fn load(path: &Path) -> Result<UserFile, UsersError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(UserFile::default()),
-        Err(source) => return Err(StateError { path: path.to_owned(), source }.into()),
+        Err(source) => {
+            return Err(StateError {
+                path: path.to_owned(),
+                source,
+            }
+            .into());
+        }
     };
     if metadata.mode() & 0o077 != 0 {
-        return Err(UsersError::Exposed { path: path.to_owned(), mode: metadata.mode() & 0o777 });
+        return Err(UsersError::Exposed {
+            path: path.to_owned(),
+            mode: metadata.mode() & 0o777,
+        });
     }
     let text = Zeroizing::new(fs::read_to_string(path).map_err(StateError::at(path))?);
-    UserFile::parse(&text).map_err(|source| UsersError::Content { path: path.to_owned(), source })
+    UserFile::parse(&text).map_err(|source| UsersError::Content {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Changes the user file under a lock.
@@ -68,7 +80,10 @@ pub fn change(
 ) -> Result<(), UsersError> {
     let _lock = lock_beside(path).map_err(StateError::at(path))?;
     let mut users = load(path)?;
-    how(&mut users).map_err(|source| UsersError::Content { path: path.to_owned(), source })?;
+    how(&mut users).map_err(|source| UsersError::Content {
+        path: path.to_owned(),
+        source,
+    })?;
     write_whole(path, users.to_text().as_bytes()).map_err(StateError::at(path))?;
     Ok(())
 }
@@ -122,9 +137,9 @@ pub fn together(
 
 /// FNV-1a: the same name has the same relative id at every start.
 fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes
-        .iter()
-        .fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811C_9DC5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]
@@ -138,14 +153,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users");
         assert_eq!(load(&path).unwrap().users().count(), 0);
-        change(&path, |users| users.add("alice", NtHash::from_password("a"), &[]).map(|_| ()))
-            .unwrap();
+        change(&path, |users| {
+            users
+                .add("alice", NtHash::from_password("a"), &[])
+                .map(|_| ())
+        })
+        .unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         let again = change(&path, |users| {
-            users.add("ALICE", NtHash::from_password("b"), &[]).map(|_| ())
+            users
+                .add("ALICE", NtHash::from_password("b"), &[])
+                .map(|_| ())
         });
         assert!(matches!(again, Err(UsersError::Content { .. })));
-        assert_eq!(load(&path).unwrap().find("Alice").unwrap().nt_hash, NtHash::from_password("a"));
+        assert_eq!(
+            load(&path).unwrap().find("Alice").unwrap().nt_hash,
+            NtHash::from_password("a")
+        );
         use std::os::unix::fs::PermissionsExt as _;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(load(&path), Err(UsersError::Exposed { .. })));
@@ -154,13 +178,23 @@ mod tests {
     #[test]
     fn users_of_all_sources_stand_together() {
         let mut file = UserFile::default();
-        file.add("alice", NtHash::from_password("file"), &[]).unwrap();
+        file.add("alice", NtHash::from_password("file"), &[])
+            .unwrap();
         file.add("bob", NtHash::from_password("file"), &[]).unwrap();
         let flag: UserFlag = "Alice:flag".parse().unwrap();
         let all = together(file.clone(), &[], std::slice::from_ref(&flag)).unwrap();
-        assert_eq!(all.find("alice").unwrap().nt_hash, NtHash::from_password("flag"));
-        assert_eq!(all.find("bob").unwrap().nt_hash, NtHash::from_password("file"));
+        assert_eq!(
+            all.find("alice").unwrap().nt_hash,
+            NtHash::from_password("flag")
+        );
+        assert_eq!(
+            all.find("bob").unwrap().nt_hash,
+            NtHash::from_password("file")
+        );
         let again = together(UserFile::default(), &[], &[flag]).unwrap();
-        assert_eq!(all.find("alice").unwrap().rid, again.find("alice").unwrap().rid);
+        assert_eq!(
+            all.find("alice").unwrap().rid,
+            again.find("alice").unwrap().rid
+        );
     }
 }

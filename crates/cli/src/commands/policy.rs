@@ -60,19 +60,33 @@ pub(crate) struct Assignment {
 }
 
 pub(crate) fn parse_assignment(text: &str) -> Result<Assignment, String> {
-    let (setting, value) =
-        text.split_once('=').ok_or_else(|| format!("`{text}` is not SETTING=VALUE"))?;
-    Ok(Assignment { setting: parse_word(setting)?, value: parse_word(value)? })
+    let (setting, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not SETTING=VALUE"))?;
+    Ok(Assignment {
+        setting: parse_word(setting)?,
+        value: parse_word(value)?,
+    })
 }
 
 pub(crate) fn run(command: PolicyCommand) -> Outcome {
     match command {
         PolicyCommand::Show { place, json } => show(&place, json),
-        PolicyCommand::Set { assignments, place, json } => {
-            let changes = assignments.into_iter().map(|one| (one.setting, Some(one.value)));
+        PolicyCommand::Set {
+            assignments,
+            place,
+            json,
+        } => {
+            let changes = assignments
+                .into_iter()
+                .map(|one| (one.setting, Some(one.value)));
             change(&place, &changes.collect::<Vec<_>>(), json)
         }
-        PolicyCommand::Unset { settings, place, json } => {
+        PolicyCommand::Unset {
+            settings,
+            place,
+            json,
+        } => {
             let changes = settings.into_iter().map(|one| (one, None));
             change(&place, &changes.collect::<Vec<_>>(), json)
         }
@@ -94,7 +108,9 @@ fn change(place: &Place, changes: &[(Setting, Option<Value>)], json: bool) -> Ou
         }
     }
     if json {
-        let total = servers.iter().fold(Applied::default(), |sum, (_, one)| sum.plus(*one));
+        let total = servers
+            .iter()
+            .fold(Applied::default(), |sum, (_, one)| sum.plus(*one));
         say_json(&json!({
             "changes": done,
             "servers": servers.iter().map(|(pid, applied)| json!({
@@ -122,19 +138,29 @@ fn change(place: &Place, changes: &[(Setting, Option<Value>)], json: bool) -> Ou
             ));
         }
         if servers.is_empty() && failures.is_empty() {
-            say(&format!("no server is running with the state folder {}", state.folder().display()));
+            say(&format!(
+                "no server is running with the state folder {}",
+                state.folder().display()
+            ));
         }
     }
     if failures.is_empty() {
         return Ok(());
     }
-    let failures: Vec<String> =
-        failures.iter().map(|(pid, error)| format!("server {pid}: {error}")).collect();
-    Err(format!("stored, but not in force everywhere: {}", failures.join("; ")))
+    let failures: Vec<String> = failures
+        .iter()
+        .map(|(pid, error)| format!("server {pid}: {error}"))
+        .collect();
+    Err(format!(
+        "stored, but not in force everywhere: {}",
+        failures.join("; ")
+    ))
 }
 
 fn describe(change: &Change) -> String {
-    let before = change.from.map_or_else(|| "not set".to_owned(), |value| value.to_string());
+    let before = change
+        .from
+        .map_or_else(|| "not set".to_owned(), |value| value.to_string());
     match change.to {
         Some(value) => format!("{}: {value} (was {before})", change.setting),
         None => format!("{}: not set (was {before})", change.setting),
@@ -143,7 +169,9 @@ fn describe(change: &Change) -> String {
 
 fn show(place: &Place, json: bool) -> Outcome {
     let (state, config) = place.state()?;
-    let local = PolicyStore::new(state.clone()).load().map_err(|error| error.to_string())?;
+    let local = PolicyStore::new(state.clone())
+        .load()
+        .map_err(|error| error.to_string())?;
     let mut servers: Vec<(Option<u32>, Json)> = Vec::new();
     for asked in ask_all(&state, &Request::Policy, PATIENCE) {
         match asked.answer {
@@ -205,10 +233,16 @@ fn to_json(effective: &Effective) -> Result<Json, String> {
 
 fn rows(policy: &Json) -> String {
     let text = |json: Option<&Json>| {
-        json.and_then(Json::as_str).map_or_else(|| "?".to_owned(), str::to_owned)
+        json.and_then(Json::as_str)
+            .map_or_else(|| "?".to_owned(), str::to_owned)
     };
     let mut rows = Vec::new();
-    for standing in policy.get("settings").and_then(Json::as_array).into_iter().flatten() {
+    for standing in policy
+        .get("settings")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+    {
         let shadowed: Vec<String> = standing
             .get("shadowed")
             .and_then(Json::as_array)
@@ -220,7 +254,11 @@ fn rows(policy: &Json) -> String {
             text(standing.get("setting")),
             text(standing.get("value")),
             text(standing.get("source")),
-            if shadowed.is_empty() { "-".to_owned() } else { shadowed.join(", ") },
+            if shadowed.is_empty() {
+                "-".to_owned()
+            } else {
+                shadowed.join(", ")
+            },
         ]);
     }
     let mut out = table(&["SETTING", "VALUE", "SET BY", "SHADOWS"], &rows);

@@ -9,8 +9,9 @@ use countersign_core::config::Dialect;
 use countersign_policy::{Profile, Role, Settings};
 use countersign_server::Running;
 use countersign_server::config::flags::{parse_listen, parse_word};
-use countersign_server::config::{Config, Flags, LogFormat, ShareFlag, UserFlag};
 use countersign_server::config::schema::LoggingSection;
+use countersign_server::config::{Config, Flags, LogFormat, ShareFlag, UserFlag};
+use countersign_server::control::SetLog;
 use tracing_subscriber::EnvFilter;
 
 use crate::Outcome;
@@ -91,18 +92,21 @@ pub(crate) fn run(arguments: ServeArguments) -> Outcome {
         Some(file) => Config::load(file).map_err(|error| error.to_string())?,
         None => Config::default(),
     };
-    start_log(&flags.over(file)?.logging)?;
+    let log = start_log(&flags.over(file)?.logging)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let running = Running::start(flags).map_err(|error| error.to_string())?;
+        let running = Running::start(flags, Some(log)).map_err(|error| error.to_string())?;
         for address in running.addresses() {
             say(&format!("listening on {address}"));
         }
         tell(&running);
-        running.until_signal().await.map_err(|error| error.to_string())
+        running
+            .until_signal()
+            .await
+            .map_err(|error| error.to_string())
     })
 }
 
@@ -110,24 +114,38 @@ pub(crate) fn check_filter(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(filter).map_err(|error| format!("log filter `{filter}`: {error}"))
 }
 
-fn start_log(logging: &LoggingSection) -> Outcome {
+/// Starts the log; what comes back changes its filter.
+fn start_log(logging: &LoggingSection) -> Result<SetLog, String> {
     let filter = check_filter(&logging.filter)?;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
-    match logging.format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
-    Ok(())
+    let reload = |error: tracing_subscriber::reload::Error| error.to_string();
+    Ok(match logging.format {
+        LogFormat::Text => {
+            let log = log.with_env_filter(filter).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |filter| handle.reload(check_filter(filter)?).map_err(reload))
+        }
+        LogFormat::Json => {
+            let log = log.json().with_env_filter(filter).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            Box::new(move |filter| handle.reload(check_filter(filter)?).map_err(reload))
+        }
+    })
 }
 
 /// How to connect, where something was made up.
 fn tell(running: &Running) {
     let made_up = running.made_up();
-    let Some(folder) = &made_up.folder else { return };
-    let Some(address) = running.addresses().first() else { return };
+    let Some(folder) = &made_up.folder else {
+        return;
+    };
+    let Some(address) = running.addresses().first() else {
+        return;
+    };
     say(&format!("sharing {} as `public`", folder.display()));
     let host = match address.ip() {
         ip if ip.is_unspecified() && ip.is_ipv6() => "::1".to_owned(),
@@ -135,8 +153,14 @@ fn tell(running: &Running) {
         ip => ip.to_string(),
     };
     let port = address.port();
-    let Some((user, password)) = &made_up.user else { return };
-    let in_url = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let Some((user, password)) = &made_up.user else {
+        return;
+    };
+    let in_url = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.clone()
+    };
     // In a UNC path colons cannot stand: [MS-DTYP] 2.2.57 has this form.
     let in_unc = match host.contains(':') {
         true => format!("{}.ipv6-literal.net", host.replace(':', "-")),
@@ -145,9 +169,13 @@ fn tell(running: &Running) {
     say(&format!("user `{user}` with the password {password}"));
     say("");
     say("Linux:    connect with");
-    say(&format!("  smbclient //{host}/public -p {port} -U '{user}%{password}'"));
+    say(&format!(
+        "  smbclient //{host}/public -p {port} -U '{user}%{password}'"
+    ));
     say("Windows 11 24H2, Windows Server 2025 and later:");
-    say(&format!("  net use * \\\\{in_unc}\\public /user:{user} {password} /TCPPORT:{port}"));
+    say(&format!(
+        "  net use * \\\\{in_unc}\\public /user:{user} {password} /TCPPORT:{port}"
+    ));
     say("macOS (asks for the password):");
     say(&format!("  open smb://{user}@{in_url}:{port}/public"));
     say("");

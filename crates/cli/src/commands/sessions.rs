@@ -51,26 +51,47 @@ pub(crate) fn run(arguments: &SessionsArguments) -> Outcome {
         }
     }
     if arguments.close.is_some() {
-        return if closed { Ok(()) } else { Err(failures.join("; ")) };
+        return if closed {
+            Ok(())
+        } else {
+            Err(failures.join("; "))
+        };
     }
     if arguments.json {
         say_json(&json!({ "sessions": sessions }))?;
     } else {
         say(&listing(&sessions));
     }
-    if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(failures.join("; "))
+    }
 }
 
 fn listing(sessions: &[SessionRow]) -> String {
     let head = [
-        "ID", "ADDRESS", "MACHINE", "USER", "DIALECT", "SIGNED", "WHY", "ENCRYPTED", "OPENS",
-        "AGE", "IDLE",
+        "ID",
+        "ADDRESS",
+        "MACHINE",
+        "USER",
+        "DIALECT",
+        "SIGNED",
+        "WHY",
+        "ENCRYPTED",
+        "OPENS",
+        "AGE",
+        "IDLE",
     ];
     let rows: Vec<Vec<String>> = sessions
         .iter()
         .map(|session| {
             let or = |text: &str, otherwise: &str| {
-                if text.is_empty() { otherwise.to_owned() } else { printable(text) }
+                if text.is_empty() {
+                    otherwise.to_owned()
+                } else {
+                    printable(text)
+                }
             };
             vec![
                 session.id.to_string(),

@@ -53,7 +53,12 @@ pub(crate) enum UserCommand {
 pub(crate) fn run(command: UserCommand) -> Outcome {
     let failed = |error: users::UsersError| error.to_string();
     match command {
-        UserCommand::Add { name, password, groups, place } => {
+        UserCommand::Add {
+            name,
+            password,
+            groups,
+            place,
+        } => {
             let file = file(&place)?;
             if !countersign_auth::users::is_valid_name(&name) {
                 return Err(format!("`{name}` cannot be the name of an account"));
@@ -100,7 +105,11 @@ pub(crate) fn run(command: UserCommand) -> Outcome {
                 .collect();
             say(&table(&["NAME", "RID", "STATE", "GROUPS"], &rows));
         }
-        UserCommand::Passwd { name, password, place } => {
+        UserCommand::Passwd {
+            name,
+            password,
+            place,
+        } => {
             let file = file(&place)?;
             let known = users::load(&file).map_err(failed)?;
             if countersign_auth::UserDirectory::find(&known, &name).is_none() {

@@ -19,7 +19,15 @@ pub(crate) fn smbclient(port: &str, dialect: &str, more: &[&str]) -> Command {
     let mut command = Command::new("stdbuf");
     command
         .args(["-o0", "smbclient"])
-        .args(["//127.0.0.1/files", "-p", port, "-U", "bob%secret", "-m", dialect])
+        .args([
+            "//127.0.0.1/files",
+            "-p",
+            port,
+            "-U",
+            "bob%secret",
+            "-m",
+            dialect,
+        ])
         .args(["--option=client min protocol=NT1", "--configfile=/dev/null"])
         .args(more)
         .stdin(Stdio::piped())
@@ -35,8 +43,10 @@ impl Client {
             .spawn()
             .expect("smbclient and stdbuf must be installed");
         let (send, lines) = mpsc::channel();
-        let outputs: [Box<dyn std::io::Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
+        let outputs: [Box<dyn std::io::Read + Send>; 2] = [
+            Box::new(child.stdout.take().unwrap()),
+            Box::new(child.stderr.take().unwrap()),
+        ];
         for output in outputs {
             let send = send.clone();
             std::thread::spawn(move || {
@@ -55,7 +65,9 @@ impl Client {
         let _ = writeln!(stdin, "ls");
         let _ = stdin.flush();
         let end = Instant::now() + PATIENCE;
-        while let Ok(line) = self.lines.recv_timeout(end.saturating_duration_since(Instant::now()))
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
         {
             if line.contains("blocks available") {
                 return true;

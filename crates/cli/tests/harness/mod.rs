@@ -17,7 +17,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
-    command.args(arguments).env_remove("XDG_STATE_HOME").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("XDG_STATE_HOME")
+        .stdin(Stdio::null());
     command
 }
 
@@ -32,7 +35,12 @@ pub(crate) fn run_with_input(arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     child.wait_with_output().unwrap()
 }
 
@@ -65,8 +73,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Server {
-        let mut child =
-            command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (send, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -84,16 +95,25 @@ impl Server {
                 log.push('\n');
             }
         });
-        Server { child, lines, log, logger: Some(logger) }
+        Server {
+            child,
+            lines,
+            log,
+            logger: Some(logger),
+        }
     }
 
     pub(crate) fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("a line on standard output")
+        self.lines
+            .recv_timeout(PATIENCE)
+            .expect("a line on standard output")
     }
 
     pub(crate) fn address(&self) -> String {
         let line = self.line();
-        line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}")).to_owned()
+        line.strip_prefix("listening on ")
+            .unwrap_or_else(|| panic!("{line}"))
+            .to_owned()
     }
 
     /// Sends a signal, waits for the end; the exit code and the log.
@@ -110,7 +130,13 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 

@@ -29,7 +29,12 @@ pub fn ask_all(state: &State, request: &Request, patience: Duration) -> Vec<Aske
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name();
-            let pid = name.to_str()?.strip_prefix("admin-")?.strip_suffix(".sock")?.parse().ok()?;
+            let pid = name
+                .to_str()?
+                .strip_prefix("admin-")?
+                .strip_suffix(".sock")?
+                .parse()
+                .ok()?;
             Some((pid, entry.path()))
         })
         .collect();
@@ -37,7 +42,10 @@ pub fn ask_all(state: &State, request: &Request, patience: Duration) -> Vec<Aske
     let mut answers = Vec::new();
     for (pid, path) in servers {
         let answer = ask(&path, request, patience);
-        if answer.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        if answer
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        {
             let _ = fs::remove_file(&path);
             continue;
         }

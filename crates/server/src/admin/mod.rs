@@ -65,7 +65,9 @@ impl Answer {
     pub fn policy(effective: &Effective) -> Answer {
         match serde_json::to_value(effective) {
             Ok(policy) => Answer::Policy { policy },
-            Err(error) => Answer::Failed { error: error.to_string() },
+            Err(error) => Answer::Failed {
+                error: error.to_string(),
+            },
         }
     }
 }

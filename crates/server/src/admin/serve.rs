@@ -55,8 +55,13 @@ impl AdminSocket {
     pub async fn serve(self, control: Arc<Control>) {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
             match self.listener.accept().await {
+                Ok((stream, _)) if !may_administer(&stream) => {
+                    tracing::warn!("admin socket: a peer of another user was turned away");
+                }
                 Ok((stream, _)) => {
                     let control = Arc::clone(&control);
                     tokio::spawn(async move {
@@ -73,6 +78,15 @@ impl AdminSocket {
     }
 }
 
+/// Only root and the user the server runs as; the mode of the socket says so too, but
+/// not in the moment between making it and setting its mode.
+fn may_administer(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+}
+
 impl Drop for AdminSocket {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
@@ -82,10 +96,14 @@ impl Drop for AdminSocket {
 async fn answer(mut stream: UnixStream, control: &Control) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut line = String::new();
-    BufReader::new(read.take(REQUEST)).read_line(&mut line).await?;
+    BufReader::new(read.take(REQUEST))
+        .read_line(&mut line)
+        .await?;
     let answer = match serde_json::from_str::<Request>(&line) {
         Ok(request) => control.answer(request).await,
-        Err(error) => Answer::Failed { error: error.to_string() },
+        Err(error) => Answer::Failed {
+            error: error.to_string(),
+        },
     };
     let mut text = serde_json::to_string(&answer)?;
     text.push('\n');

@@ -140,7 +140,13 @@ impl<T: Field> Field for Vec<T> {
         if T::section().is_some() {
             return None;
         }
-        Some(format!("[{}]", self.iter().filter_map(Field::show).collect::<Vec<_>>().join(", ")))
+        Some(format!(
+            "[{}]",
+            self.iter()
+                .filter_map(Field::show)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))
     }
 
     fn section() -> Option<(SectionDoc, bool)> {
@@ -160,7 +166,9 @@ impl Field for Duration {
                 .map(|seconds| Some(Duration::from_secs(u64::from(seconds))))
                 .map_err(|_| Wrong::new(format!("`{number}` seconds is too long or negative"))),
             DeValue::String(text) => duration(text).map(Some).ok_or_else(|| {
-                Wrong::new(format!("`{text}` is not a time; write `2s`, `500ms`, `10m` or `1h`"))
+                Wrong::new(format!(
+                    "`{text}` is not a time; write `2s`, `500ms`, `10m` or `1h`"
+                ))
             }),
             other => Err(mistyped(other, "a time such as \"2s\"")),
         }
@@ -204,9 +212,7 @@ impl Field for Bytes {
 
     fn read(value: &Spanned<DeValue<'_>>, _: &mut Reader<'_>) -> Result<Option<Self>, Wrong> {
         let bytes = match value.get_ref() {
-            DeValue::Integer(number) => {
-                u64::from_str_radix(number.as_str(), number.radix()).ok()
-            }
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
             DeValue::String(text) => bytes(text),
             other => return Err(mistyped(other, "a number of bytes")),
         };
@@ -227,7 +233,9 @@ impl Field for Bytes {
 
 fn bytes(text: &str) -> Option<u64> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(split)?;
     let number: u64 = digits.parse().ok()?;
     let shift = match unit.trim().to_ascii_lowercase().as_str() {
@@ -248,7 +256,9 @@ impl Field for SocketAddr {
 
     fn read(value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> Result<Option<Self>, Wrong> {
         let text = <String as Field>::read(value, reader)?.unwrap_or_default();
-        text.parse().map(Some).map_err(|_| Wrong::new(address_help(&text)))
+        text.parse()
+            .map(Some)
+            .map_err(|_| Wrong::new(address_help(&text)))
     }
 
     fn show(&self) -> Option<String> {
@@ -283,7 +293,10 @@ pub trait Word: Sized + Copy + PartialEq + 'static {
 
     /// The word for a value.
     fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, meaning)| *meaning == self).map_or("", |(word, _)| *word)
+        Self::WORDS
+            .iter()
+            .find(|(_, meaning)| *meaning == self)
+            .map_or("", |(word, _)| *word)
     }
 }
 
@@ -384,9 +397,14 @@ impl Field for HashText {
                 u8::from_str_radix(digits, 16).ok()
             })
             .collect();
-        match (bytes.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()), odd) {
+        match (
+            bytes.and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()),
+            odd,
+        ) {
             (Some(bytes), []) => Ok(Some(HashText(countersign_auth::NtHash::new(bytes)))),
-            _ => Err(Wrong::new("this is not an NT hash of 32 hexadecimal digits")),
+            _ => Err(Wrong::new(
+                "this is not an NT hash of 32 hexadecimal digits",
+            )),
         }
     }
 

@@ -26,8 +26,9 @@ impl std::str::FromStr for ShareFlag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, rest) =
-            text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=PATH[,ro]"))?;
+        let (name, rest) = text
+            .split_once('=')
+            .ok_or_else(|| format!("`{text}` is not NAME=PATH[,ro]"))?;
         let (path, read_only) = match rest.rsplit_once(',') {
             Some((path, "ro")) => (path, true),
             Some((path, "rw")) => (path, false),
@@ -37,7 +38,11 @@ impl std::str::FromStr for ShareFlag {
         if path.is_empty() {
             return Err(format!("`{text}` has no path"));
         }
-        Ok(Self { name: name.to_owned(), path: PathBuf::from(path), read_only })
+        Ok(Self {
+            name: name.to_owned(),
+            path: PathBuf::from(path),
+            read_only,
+        })
     }
 }
 
@@ -47,9 +52,14 @@ impl std::str::FromStr for ShareFlag {
 /// Why not.
 pub fn check_share_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.chars().count() > 80 {
-        return Err(format!("`{name}` is not a share name: it has 1 to 80 characters"));
+        return Err(format!(
+            "`{name}` is not a share name: it has 1 to 80 characters"
+        ));
     }
-    if let Some(bad) = name.chars().find(|c| c.is_control() || "\"\\/[]:|<>+=;,*?".contains(*c)) {
+    if let Some(bad) = name
+        .chars()
+        .find(|c| c.is_control() || "\"\\/[]:|<>+=;,*?".contains(*c))
+    {
         return Err(format!("`{name}` is not a share name: it contains `{bad}`"));
     }
     if name.trim() != name {
@@ -79,7 +89,10 @@ impl std::str::FromStr for UserFlag {
         if !countersign_auth::users::is_valid_name(name) {
             return Err(format!("`{name}` cannot be the name of an account"));
         }
-        Ok(Self { name: name.to_owned(), nt_hash: NtHash::from_password(password) })
+        Ok(Self {
+            name: name.to_owned(),
+            nt_hash: NtHash::from_password(password),
+        })
     }
 }
 
@@ -96,10 +109,15 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
 /// # Errors
 /// When it is none, with what was probably meant.
 pub fn parse_word<T: Word>(text: &str) -> Result<T, String> {
-    T::parse(text).map_err(|Wrong { message, suggestion }| match suggestion {
-        Some(suggestion) => format!("{message} (did you mean `{suggestion}`?)"),
-        None => message,
-    })
+    T::parse(text).map_err(
+        |Wrong {
+             message,
+             suggestion,
+         }| match suggestion {
+            Some(suggestion) => format!("{message} (did you mean `{suggestion}`?)"),
+            None => message,
+        },
+    )
 }
 
 /// What the command line of `serve` says.
@@ -146,7 +164,9 @@ impl Flags {
             config.listen_netbios = Vec::new();
         }
         for share in &self.shares {
-            config.share.retain(|one| !one.name.eq_ignore_ascii_case(&share.name));
+            config
+                .share
+                .retain(|one| !one.name.eq_ignore_ascii_case(&share.name));
             config.share.push(ShareSection {
                 name: share.name.clone(),
                 path: share.path.clone(),

@@ -43,8 +43,10 @@ impl Config {
     /// # Errors
     /// Every mistake, with its place.
     pub fn load(file: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+            file: file.to_owned(),
+            source,
+        })?;
         Config::parse(&text, file)
     }
 
@@ -53,8 +55,9 @@ impl Config {
     /// # Errors
     /// Every mistake, with its place.
     pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigError> {
-        let config: Config =
-            reader::Reader::new(file, text).document().map_err(ConfigError::Mistakes)?;
+        let config: Config = reader::Reader::new(file, text)
+            .document()
+            .map_err(ConfigError::Mistakes)?;
         validate::check(&config, text, file).map_err(ConfigError::Mistakes)?;
         Ok(config)
     }

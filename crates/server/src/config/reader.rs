@@ -25,7 +25,14 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}", self.file.display(), self.line, self.column, self.message)?;
+        write!(
+            f,
+            "{}:{}:{}: {}",
+            self.file.display(),
+            self.line,
+            self.column,
+            self.message
+        )?;
         if let Some(suggestion) = &self.suggestion {
             write!(f, " (did you mean `{suggestion}`?)")?;
         }
@@ -45,13 +52,19 @@ pub struct Wrong {
 impl Wrong {
     /// Something wrong without a better idea.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), suggestion: None }
+        Self {
+            message: message.into(),
+            suggestion: None,
+        }
     }
 
     /// A word that is not one of those allowed.
     pub fn word(given: &str, allowed: &[&str]) -> Self {
         Self {
-            message: format!("`{given}` is not allowed here: it is one of {}", list(allowed)),
+            message: format!(
+                "`{given}` is not allowed here: it is one of {}",
+                list(allowed)
+            ),
             suggestion: closest(given, allowed),
         }
     }
@@ -69,7 +82,11 @@ pub fn closest(given: &str, allowed: &[&str]) -> Option<String> {
 }
 
 fn list(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A document being read: collects what is wrong with it.
@@ -82,14 +99,24 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads `text`; `file` is only for messages.
     pub fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, problems: Vec::new() }
+        Self {
+            file,
+            text,
+            problems: Vec::new(),
+        }
     }
 
     /// Notes something wrong at a place.
     pub fn problem(&mut self, at: Range<usize>, wrong: Wrong) {
         let before = self.text.get(..at.start).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
         self.problems.push(Problem {
             file: self.file.to_owned(),
             line,
@@ -101,7 +128,8 @@ impl<'a> Reader<'a> {
 
     /// What was noted, in the order of the file.
     pub fn into_problems(mut self) -> Vec<Problem> {
-        self.problems.sort_by_key(|problem| (problem.line, problem.column));
+        self.problems
+            .sort_by_key(|problem| (problem.line, problem.column));
         self.problems
     }
 
@@ -225,7 +253,9 @@ pub fn mistyped(value: &DeValue<'_>, wanted: &str) -> Wrong {
 /// Names used twice.
 pub fn twice<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
     let mut seen = BTreeSet::new();
-    names.map(str::to_lowercase).find(|name| !seen.insert(name.clone()))
+    names
+        .map(str::to_lowercase)
+        .find(|name| !seen.insert(name.clone()))
 }
 
 /// Makes a struct, its defaults, its reader and its documentation of one list.

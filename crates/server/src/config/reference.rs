@@ -53,7 +53,10 @@ fn write_section(out: &mut String, title: &str, section: &SectionDoc) {
     }
     out.push_str("| key | value | default | |\n|---|---|---|---|\n");
     for key in section.keys.iter().filter(|key| key.section.is_none()) {
-        let default = key.default.as_ref().map_or(String::new(), |text| format!("`{text}`"));
+        let default = key
+            .default
+            .as_ref()
+            .map_or(String::new(), |text| format!("`{text}`"));
         let _ = writeln!(
             out,
             "| `{}` | {} | {default} | {} |",
@@ -64,8 +67,11 @@ fn write_section(out: &mut String, title: &str, section: &SectionDoc) {
     }
     for key in &section.keys {
         if let Some((section, repeated)) = &key.section {
-            let title =
-                if *repeated { format!("[[{}]]", key.key) } else { format!("[{}]", key.key) };
+            let title = if *repeated {
+                format!("[[{}]]", key.key)
+            } else {
+                format!("[{}]", key.key)
+            };
             write_section(out, &format!("`{title}`"), section);
         }
     }

@@ -22,7 +22,7 @@ section! {
     /// values are refused with file, line and column. The file is read again on SIGHUP
     /// and when it changes; a file that is refused leaves the old configuration in force.
     pub struct Config in "" {
-        /// Addresses to listen on, direct TCP. Port 0 takes a free one, and port 139
+        /// Addresses to listen on, direct TCP; a change takes a restart. Port 0 takes a free one, and port 139
         /// speaks the NetBIOS session service.
         listen: Vec<SocketAddr> = vec![DEFAULT_LISTEN];
         /// Further addresses that speak the NetBIOS session service, whatever the port.
@@ -119,9 +119,9 @@ section! {
     pub struct DialectSection in "dialects" {
         /// SMB1 (NT LM 0.12) is spoken. Off unless old devices need it.
         smb1: bool = false;
-        /// The lowest dialect of SMB 2 and 3.
+        /// The lowest dialect; `"smb1"` turns SMB1 on.
         min: Dialect = Dialect::Smb202;
-        /// The highest dialect.
+        /// The highest dialect; `"smb1"` speaks SMB1 alone.
         max: Dialect = Dialect::Smb311;
         /// Code page of SMB1 clients without Unicode.
         oem_code_page: OemCodePage = OemCodePage::default();
@@ -222,7 +222,8 @@ section! {
     /// Limits. What is beyond one is refused with the status the protocol has for it,
     /// or disconnected.
     pub struct LimitSection in "limits" {
-        /// Connections at once; further ones are closed.
+        /// Connections at once; further ones are closed. This and the next four take a
+        /// restart.
         connections: usize = ShellLimits::default().connections;
         /// Connections at once from one address.
         connections_per_address: usize = ShellLimits::default().connections_per_address;
@@ -268,7 +269,7 @@ section! {
 }
 
 section! {
-    /// The log, on standard error.
+    /// The log, on standard error. A change of `format` takes a restart.
     pub struct LoggingSection in "logging" {
         /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such
         /// as `info,countersign_core=debug`.

@@ -116,8 +116,10 @@ pub struct Parts<'a> {
 
 /// The addresses to listen on.
 pub fn listeners(config: &Config) -> Vec<Listen> {
-    let netbios =
-        |address: &_| Listen { address: *address, transport: Transport::NetBios };
+    let netbios = |address: &_| Listen {
+        address: *address,
+        transport: Transport::NetBios,
+    };
     config
         .listen
         .iter()
@@ -158,18 +160,32 @@ fn host_name() -> String {
         .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
         .take(15)
         .collect();
-    if name.is_empty() { "COUNTERSIGN".to_owned() } else { name.to_uppercase() }
+    if name.is_empty() {
+        "COUNTERSIGN".to_owned()
+    } else {
+        name.to_uppercase()
+    }
 }
 
 /// Makes the snapshot.
 pub fn server_config(parts: Parts<'_>) -> ServerConfig {
-    let Parts { config, identity, policy, users, shares } = parts;
+    let Parts {
+        config,
+        identity,
+        policy,
+        users,
+        shares,
+    } = parts;
     let dialects = &config.dialects;
-    let netbios_name = config.netbios_name.clone().unwrap_or_else(host_name).to_uppercase();
+    let netbios_name = config
+        .netbios_name
+        .clone()
+        .unwrap_or_else(host_name)
+        .to_uppercase();
     let rules = &config.authentication;
     let guest = rules.guest != GuestRule::Never;
     ServerConfig {
-        smb1: dialects.smb1 || dialects.min == Dialect::Smb1,
+        smb1: dialects.smb1 || dialects.min == Dialect::Smb1 || dialects.max == Dialect::Smb1,
         min_dialect: dialects.min.max(Dialect::Smb202),
         max_dialect: dialects.max,
         policy: Arc::new(policy),

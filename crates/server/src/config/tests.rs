@@ -91,20 +91,29 @@ fn every_kind_of_value_is_read() {
     assert_eq!(config.policy.on_tighten, OnTighten::Keep);
     assert_eq!(config.signing.algorithms[0], SigningAlgorithm::HmacSha256);
     assert_eq!(config.authentication.guest, GuestRule::UnknownUser);
-    assert_eq!(config.authentication.failed_logon_delay, Duration::from_millis(250));
+    assert_eq!(
+        config.authentication.failed_logon_delay,
+        Duration::from_millis(250)
+    );
     assert_eq!(config.authentication.lockout_for, Duration::from_secs(90));
     assert_eq!(config.limits.max_transact.0, 1 << 20);
     assert_eq!(config.limits.smb1_buffer.0, 0x4000);
     assert_eq!(config.limits.token_bytes.0, 16 << 10);
     let hash = config.user[0].nt_hash.as_ref().unwrap();
     assert_eq!(hash.0.as_bytes()[0], 0xFC);
-    assert!(!format!("{config:?}").to_lowercase().contains("fc525c"), "a hash is never printed");
+    assert!(
+        !format!("{config:?}").to_lowercase().contains("fc525c"),
+        "a hash is never printed"
+    );
 }
 
 #[test]
 fn mistakes_have_a_place_and_a_suggestion() {
     for (text, expected) in [
-        ("lisen = []", "server.toml:1:1: unknown key `lisen` (did you mean `listen`?)"),
+        (
+            "lisen = []",
+            "server.toml:1:1: unknown key `lisen` (did you mean `listen`?)",
+        ),
         (
             "[policy]\nserver-allways = \"enabled\"",
             "server.toml:2:1: unknown key `server-allways` in [policy] (did you mean `server-always`?)",
@@ -145,7 +154,10 @@ fn mistakes_have_a_place_and_a_suggestion() {
             "[authentication]\nfailed-logon-delay = \"soon\"",
             "server.toml:2:22: failed-logon-delay: `soon` is not a time; write `2s`, `500ms`, `10m` or `1h`",
         ),
-        ("[[share]]\npath = \"/srv\"", "server.toml:1:1: the share has no `name`"),
+        (
+            "[[share]]\npath = \"/srv\"",
+            "server.toml:1:1: the share has no `name`",
+        ),
         (
             "[[share]]\nname = \"a/b\"\npath = \"/srv\"",
             "server.toml:2:8: `a/b` is not a share name: it contains `/`",
@@ -166,18 +178,32 @@ fn mistakes_have_a_place_and_a_suggestion() {
             "[encryption]\nrequired = true\nciphers = []",
             "server.toml:2:12: encryption is required, but `ciphers` is empty",
         ),
-        ("netbios-name = \"much too long a name\"", "server.toml:1:16: `much too long a name` is not a NetBIOS name: 1 to 15 letters, digits or `-`"),
-        ("[limits]\nsmb1-mpx = 0", "server.toml:2:12: must be at least 1"),
+        (
+            "netbios-name = \"much too long a name\"",
+            "server.toml:1:16: `much too long a name` is not a NetBIOS name: 1 to 15 letters, digits or `-`",
+        ),
+        (
+            "[limits]\nsmb1-mpx = 0",
+            "server.toml:2:12: must be at least 1",
+        ),
         (
             "[[user]]\nname = \"bob\"\nnt-hash = \"xyz\"",
             "server.toml:3:11: nt-hash: this is not an NT hash of 32 hexadecimal digits",
         ),
-        ("policy = 3", "server.toml:1:10: policy: a table belongs here, not an integer"),
-        ("listen = 3", "server.toml:1:10: listen: a list belongs here, not an integer"),
+        (
+            "policy = 3",
+            "server.toml:1:10: policy: a table belongs here, not an integer",
+        ),
+        (
+            "listen = 3",
+            "server.toml:1:10: listen: a list belongs here, not an integer",
+        ),
     ] {
         let problems = problems(text);
         assert!(
-            problems.iter().any(|problem| problem.to_string() == expected),
+            problems
+                .iter()
+                .any(|problem| problem.to_string() == expected),
             "{text}\nexpected {expected}\nfound {problems:#?}"
         );
     }
@@ -247,5 +273,8 @@ fn the_reference_is_current() {
         std::fs::write(path, reference()).unwrap();
     }
     let found = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(found == reference(), "docs/configuration.md: run with UPDATE_SNAPSHOTS=1");
+    assert!(
+        found == reference(),
+        "docs/configuration.md: run with UPDATE_SNAPSHOTS=1"
+    );
 }

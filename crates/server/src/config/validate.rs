@@ -12,7 +12,10 @@ use super::schema::Config;
 
 /// Checks, and gives every mistake with its place.
 pub(crate) fn check(config: &Config, text: &str, file: &Path) -> Result<(), Vec<Problem>> {
-    let mut checker = Checker { text, wrongs: Vec::new() };
+    let mut checker = Checker {
+        text,
+        wrongs: Vec::new(),
+    };
     checker.shares(config);
     checker.users(config);
     checker.dialects(config);
@@ -63,7 +66,9 @@ impl Checker<'_> {
             }
             let earlier = config.share.iter().take(at);
             if !share.name.is_empty()
-                && earlier.clone().any(|one| one.name.eq_ignore_ascii_case(&share.name))
+                && earlier
+                    .clone()
+                    .any(|one| one.name.eq_ignore_ascii_case(&share.name))
             {
                 self.wrong(&name, format!("there are two shares `{}`", share.name));
             }
@@ -121,7 +126,9 @@ impl Checker<'_> {
     fn names(&mut self, config: &Config) {
         if let Some(name) = &config.netbios_name {
             let fits = (1..=15).contains(&name.len())
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
             if !fits {
                 self.wrong(
                     &[Key("netbios-name")],
@@ -143,11 +150,17 @@ impl Checker<'_> {
         }
         let algorithms = config.signing.algorithms.iter().map(|one| one.word());
         if let Some(name) = twice(algorithms) {
-            self.wrong(&[Key("signing"), Key("algorithms")], format!("`{name}` stands twice"));
+            self.wrong(
+                &[Key("signing"), Key("algorithms")],
+                format!("`{name}` stands twice"),
+            );
         }
         let ciphers = config.encryption.ciphers.iter().map(|one| one.word());
         if let Some(name) = twice(ciphers) {
-            self.wrong(&[Key("encryption"), Key("ciphers")], format!("`{name}` stands twice"));
+            self.wrong(
+                &[Key("encryption"), Key("ciphers")],
+                format!("`{name}` stands twice"),
+            );
         }
         if config.listen.is_empty() && config.listen_netbios.is_empty() {
             self.wrong(&[Key("listen")], "at least one address to listen on");
@@ -159,7 +172,12 @@ impl Checker<'_> {
         let bytes = [
             ("max-transact", limits.max_transact.0, 64 << 10, 8 << 20),
             ("smb1-buffer", limits.smb1_buffer.0, 1024, 65_535),
-            ("smb1-transaction-bytes", limits.smb1_transaction_bytes.0, 64 << 10, 1 << 30),
+            (
+                "smb1-transaction-bytes",
+                limits.smb1_transaction_bytes.0,
+                64 << 10,
+                1 << 30,
+            ),
             ("first-frames", limits.first_frames.0, 16 << 10, 16 << 20),
             ("token-bytes", limits.token_bytes.0, 1 << 10, 1 << 20),
             ("queued-output", limits.queued_output.0, 1 << 20, 1 << 30),
@@ -195,7 +213,9 @@ impl Checker<'_> {
 
 /// Where in the text a value stands; where it is missing, what would contain it.
 fn place(text: &str, path: &[Step<'_>]) -> Range<usize> {
-    let Ok(table) = DeTable::parse(text) else { return 0..0 };
+    let Ok(table) = DeTable::parse(text) else {
+        return 0..0;
+    };
     let mut at = 0..0;
     let root = DeValue::Table(table.get_ref().clone());
     let mut value = &root;
