@@ -128,10 +128,12 @@ pub fn verify(
                 return Err(FailureReason::Ntlmv1Refused);
             }
             let base_key = md4(nt_hash.as_bytes());
-            let client = responses
-                .lm
-                .first_chunk::<8>()
-                .filter(|_| responses.lm.len() == V1_LENGTH);
+            // [MS-NLMP] 3.3.1: with extended session security the LM response is the
+            // client's challenge and sixteen zeros. Some clients agree to it and
+            // then send plain NTLMv1 in both fields.
+            let client = responses.lm.split_first_chunk::<8>().and_then(|(client, rest)| {
+                (responses.lm.len() == V1_LENGTH && rest.iter().all(|b| *b == 0)).then_some(client)
+            });
             let (version, input, key_exchange_key) = match client {
                 Some(client) if responses.ess => {
                     let mixed = md5(&[&challenge, client]);
@@ -220,6 +222,9 @@ mod tests {
             "d87262b0cde4b1cb7499becccdf10784"
         );
         assert_eq!(proof.base_key, proof.key_exchange_key);
+        // The same in both fields, whatever was negotiated (nmap).
+        let proof = verify(&hash, &responses(&nt, &nt, true), ALL).unwrap();
+        assert_eq!(proof.version, NtlmVersion::V1);
         // [MS-NLMP] 4.2.3: NTLMv1 with extended session security.
         let lm = [&[0xAA; 8][..], &[0; 16]].concat();
         let nt = hex::decode("7537f803ae367128ca458204bde7caf81e97ed2683267232").unwrap();
