@@ -24,6 +24,9 @@ pub const ORACLES: &[(&str, fn(&[u8]))] = &[
     ("ntlm", ntlm),
     ("user_file", user_file),
     ("transform", transform),
+    ("pipe", crate::fuzz_pipes::pipe),
+    ("rap", crate::fuzz_pipes::rap),
+    ("logon", crate::fuzz_pipes::logon),
     ("engine", crate::fuzz_engine::engine),
 ];
 
