@@ -9,7 +9,7 @@ use countersign_wire::smb2::*;
 use crate::*;
 
 /// One frame of messages; each is padded to 8 bytes and signed over its padding.
-fn frame(client: &Client<MemoryWire>, parts: Vec<(Header, Vec<u8>)>, sign: bool) -> Vec<u8> {
+pub(crate) fn frame(client: &Client<MemoryWire>, parts: Vec<(Header, Vec<u8>)>, sign: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let count = parts.len();
     for (n, (header, body)) in parts.into_iter().enumerate() {
@@ -32,7 +32,7 @@ fn echo_part(client: &mut Client<MemoryWire>) -> (Header, Vec<u8>) {
     (client.header(Command::ECHO), vec![4, 0, 0, 0])
 }
 
-fn related(mut part: (Header, Vec<u8>)) -> (Header, Vec<u8>) {
+pub(crate) fn related(mut part: (Header, Vec<u8>)) -> (Header, Vec<u8>) {
     part.0.flags |= HeaderFlags::RELATED_OPERATIONS;
     part.0.session_id = u64::MAX;
     part.0.target = Target::Sync { process_id: 0, tree_id: u32::MAX };

@@ -8,6 +8,7 @@ mod credits;
 mod encryption;
 mod negotiate;
 mod sessions;
+mod waiting;
 
 use std::sync::Arc;
 
