@@ -46,10 +46,10 @@ impl Identity {
             Sid::everyone(),
             Sid::network(),
             Sid::authenticated_users(),
-            Sid::builtin(sid::RID_USERS),
+            sid::builtin(sid::RID_USERS),
         ]);
         if user.administrator {
-            group_sids.push(Sid::builtin(sid::RID_ADMINISTRATORS));
+            group_sids.push(sid::builtin(sid::RID_ADMINISTRATORS));
         }
         Self {
             kind: IdentityKind::User,
@@ -78,7 +78,7 @@ impl Identity {
                 machine.account(sid::RID_NONE_GROUP),
                 Sid::everyone(),
                 Sid::network(),
-                Sid::builtin(sid::RID_GUESTS),
+                sid::builtin(sid::RID_GUESTS),
             ],
             administrator: false,
         }

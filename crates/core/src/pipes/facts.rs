@@ -44,7 +44,7 @@ impl Facts<'_> {
             name: name.to_owned(),
             domain: self.config.netbios_name.clone(),
             kind,
-            sid: self.config.auth.machine_sid.account(rid).to_bytes(),
+            sid: self.config.auth.machine_sid.account(rid).as_bytes().to_vec(),
         }
     }
 
@@ -87,7 +87,7 @@ impl ServerFacts for Facts<'_> {
             domain_member: names.domain_member,
             comment: self.config.comment.clone(),
             version: VERSION,
-            machine_sid: self.config.auth.machine_sid.sid().to_bytes(),
+            machine_sid: self.config.auth.machine_sid.sid().as_bytes().to_vec(),
         }
     }
 
@@ -155,7 +155,7 @@ impl ServerFacts for Facts<'_> {
             .config
             .auth
             .machine_sid
-            .rid_of(&Sid::from_bytes(sid)?)?;
+            .rid_of(&Sid::from_bytes(sid).ok()?)?;
         if let Some(user) = self.users().find_rid(rid) {
             return Some(self.account(rid, &user.name, AccountKind::User));
         }

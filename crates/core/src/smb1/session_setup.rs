@@ -271,8 +271,8 @@ fn establish(
         created: now.wall,
     };
     let caller = Arc::new(Caller {
-        user_sid: identity.user_sid.to_bytes(),
-        group_sids: identity.group_sids.iter().map(|s| s.to_bytes()).collect(),
+        user_sid: identity.user_sid.as_bytes().to_vec(),
+        group_sids: identity.group_sids.iter().map(|s| s.as_bytes().to_vec()).collect(),
         administrator: identity.administrator,
         name: identity.name.clone(),
     });
