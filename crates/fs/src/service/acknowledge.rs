@@ -113,7 +113,10 @@ impl FileService {
             grant
         };
         self.close_orphans(after.close);
-        self.wake(&node);
+        // The next break of the same chain keeps everybody waiting.
+        if !after.wait {
+            self.wake(&node);
+        }
         Ok(grant)
     }
 
