@@ -189,7 +189,7 @@ fn wishes(cx: &Context<'_>, request: &CreateRequest<'_>) -> Result<Wishes, NtSta
             RequestContext::OnDiskId => out.on_disk_id = true,
             RequestContext::Lease(lease) => {
                 let known = lease.v2.is_none() || revision >= dialect::SMB_3_0;
-                if leasing && known && request.oplock_level == OPLOCK_LEVEL_LEASE {
+                if leasing && known {
                     out.lease = Some(lease);
                 }
             }
@@ -278,6 +278,11 @@ fn reconnect_call(
 /// is refused.
 fn replayed(cx: &mut Context<'_>, wishes: &Wishes) -> Option<Result<Step, NtStatus>> {
     let Some(Durable::V2 { create_guid, .. }) = wishes.durable else { return None };
+    if cx.request.header.flags.contains(HeaderFlags::REPLAY_OPERATION)
+        && cx.link.server.files.is_create_pending(client(cx), create_guid)
+    {
+        return Some(Err(NtStatus::FILE_NOT_AVAILABLE));
+    }
     let open = cx.link.server.files.find_by_create_guid(client(cx), create_guid)?;
     let replay = cx.request.header.flags.contains(HeaderFlags::REPLAY_OPERATION);
     if !replay {

@@ -13,6 +13,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         return Step::Fail(NtStatus::USER_SESSION_DELETED);
     };
     cx.state.channels.remove(&session.id);
-    session.end(&cx.link.server, false, cx.link.id, "logged off on another channel");
+    // Durable opens outlive a logoff as they outlive a disconnect.
+    session.end(&cx.link.server, true, cx.link.id, "logged off on another channel");
     Step::ok(|w| LogoffResponse.encode(w))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::FileService;
 use super::node::FileNode;
-use super::pending::{Pending, Waiter};
+use super::pending::{Asker, Pending, Waiter};
 use crate::FsError;
 use crate::call::{CallContext, FsCall, FsReply, Outcome};
 
@@ -188,13 +188,19 @@ impl FileService {
                     }
                     state.waiters.retain(|w| !w.pending.is_done());
                     if state.waiters.len() < self.limits.waiting_opens_per_file {
-                        let owner = match &call {
-                            FsCall::Open(c) => Some(c.owner),
+                        let asker = match &call {
+                            FsCall::Open(c) => Some(Asker {
+                                owner: c.owner,
+                                create: c
+                                    .durable
+                                    .and_then(|d| d.create_guid)
+                                    .map(|guid| (c.client, guid)),
+                            }),
                             _ => None,
                         };
                         let pending = pending
                             .take()
-                            .unwrap_or_else(|| self.pend(context, true, owner));
+                            .unwrap_or_else(|| self.pend(context, true, asker));
                         state.waiters.push(Waiter {
                             pending,
                             context: context.clone(),

@@ -74,7 +74,10 @@ impl FileService {
         if !open.granted.intersects(enough) {
             return Err(FsError::AccessDenied);
         }
-        if offset.checked_add(u64::from(length)).is_none_or(|end| end > MAX_OFFSET) {
+        if offset
+            .checked_add(u64::from(length))
+            .is_none_or(|end| end > MAX_OFFSET)
+        {
             return Err(FsError::InvalidParameter);
         }
         if length > self.limits.read {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use countersign_wire::dtyp::Guid;
 use parking_lot::Mutex;
 
 use super::FileService;
@@ -17,8 +18,16 @@ pub(super) struct Pending {
     done: AtomicBool,
     /// An answer of `Cancelled` is true: nothing goes on behind it.
     cancellable: bool,
-    /// Who will own what it makes, for opens.
-    owner: Option<OpenOwner>,
+    /// For opens: who asked.
+    asker: Option<Asker>,
+}
+
+/// Who waits for an open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) owner: OpenOwner,
+    /// Client machine and CreateGuid of a durable open, version 2.
+    pub(super) create: Option<(Guid, Guid)>,
 }
 
 impl Pending {
@@ -66,14 +75,14 @@ impl FileService {
         &self,
         context: &CallContext,
         cancellable: bool,
-        owner: Option<OpenOwner>,
+        asker: Option<Asker>,
     ) -> Arc<Pending> {
         let pending = Arc::new(Pending {
             sink: context.sink.clone(),
             ticket: context.ticket,
             done: AtomicBool::new(false),
             cancellable,
-            owner,
+            asker,
         });
         self.pending
             .calls
@@ -121,6 +130,17 @@ impl FileService {
         }
     }
 
+    /// Whether a CREATE with this CreateGuid by this client still waits, for
+    /// replays ([MS-SMB2] 3.3.5.9).
+    pub fn is_create_pending(&self, client: Guid, create_guid: Guid) -> bool {
+        let wanted = Some((client, create_guid));
+        self.pending
+            .calls
+            .lock()
+            .values()
+            .any(|p| p.asker.is_some_and(|a| a.create == wanted))
+    }
+
     /// Cancels the opens of an owner that still wait.
     pub(super) fn cancel_opens(&self, owner: OpenOwner) {
         let found: Vec<_> = self
@@ -128,7 +148,10 @@ impl FileService {
             .calls
             .lock()
             .values()
-            .filter(|p| p.owner.is_some_and(|o| super::table::owned_by(o, owner)))
+            .filter(|p| {
+                p.asker
+                    .is_some_and(|a| super::table::owned_by(a.owner, owner))
+            })
             .cloned()
             .collect();
         for pending in found {
