@@ -12,6 +12,7 @@ mod harness;
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harness::{Server, bad, good, json, run, run_with_input, text, until};
@@ -325,6 +326,20 @@ fn the_embedded_default_says_how_to_connect_and_stops_cleanly() {
         assert!(told.contains(r"net use * \\127.0.0.1\public /user:user "));
         assert!(told.contains(&format!("/TCPPORT:{port}")));
         assert!(told.contains(&format!("open smb://user@127.0.0.1:{port}/public")));
+        // The line works as it is printed (smbclient must be installed).
+        let line = told
+            .lines()
+            .map(str::trim)
+            .find(|line| line.starts_with("smbclient"))
+            .unwrap();
+        let line = format!("{line} --configfile=/dev/null -c 'mkdir made'");
+        let client = Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert!(
+            client.status.success(),
+            "{}",
+            String::from_utf8_lossy(&client.stdout)
+        );
+        assert!(Path::new(&state).join("public/made").is_dir());
         assert!(Path::new(&state).join("public").is_dir());
         std::net::TcpStream::connect(&address).unwrap();
         let (code, log) = server.end(signal);

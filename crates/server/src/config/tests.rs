@@ -278,3 +278,26 @@ fn the_reference_is_current() {
         "docs/configuration.md: run with UPDATE_SNAPSHOTS=1"
     );
 }
+
+proptest::proptest! {
+    /// Whatever a file holds, it is read or refused with places inside it.
+    #[test]
+    fn any_text_is_read_or_refused_with_a_place(
+        noise in "\\PC{0,40}",
+        at in 0..EXAMPLE.len(),
+        length in 0..30usize,
+    ) {
+        let start = (0..=at).rev().find(|at| EXAMPLE.is_char_boundary(*at)).unwrap_or(0);
+        let end = (start + length).min(EXAMPLE.len());
+        let text = format!("{}{noise}{}", &EXAMPLE[..start], &EXAMPLE[end..]);
+        for text in [text.as_str(), noise.as_str()] {
+            if let Err(ConfigError::Mistakes(problems)) = parse(text) {
+                proptest::prop_assert!(!problems.is_empty());
+                for problem in problems {
+                    proptest::prop_assert!(problem.line <= text.matches('\n').count() + 1);
+                    proptest::prop_assert!(problem.column >= 1);
+                }
+            }
+        }
+    }
+}
