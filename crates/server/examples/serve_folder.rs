@@ -41,7 +41,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
             SigningAlgorithm::AesCmac,
             SigningAlgorithm::HmacSha256,
         ],
-        ciphers: vec![Cipher::Aes128Gcm, Cipher::Aes128Ccm, Cipher::Aes256Gcm, Cipher::Aes256Ccm],
+        ciphers: vec![
+            Cipher::Aes128Gcm,
+            Cipher::Aes128Ccm,
+            Cipher::Aes256Gcm,
+            Cipher::Aes256Ccm,
+        ],
         encrypt: false,
         auth: Arc::new(AuthConfig::default()),
         users: Arc::new(users),

@@ -26,17 +26,22 @@ const LIMIT: usize = 64;
 /// Resident memory of this process in KiB.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn idle(count: usize) {
     raise_file_limit();
     let folder = tempfile::tempdir().unwrap();
-    let backend: Arc<dyn Backend> =
-        LocalFs::open(folder.path(), LocalOptions::default()).unwrap();
+    let backend: Arc<dyn Backend> = LocalFs::open(folder.path(), LocalOptions::default()).unwrap();
     let config = countersign_testkit::memory::config(Settings::default(), &backend);
-    let limits = ShellLimits { connections_per_address: count + 1, ..ShellLimits::default() };
+    let limits = ShellLimits {
+        connections_per_address: count + 1,
+        ..ShellLimits::default()
+    };
     let listen = Listen {
         address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
         transport: Transport::Tcp,

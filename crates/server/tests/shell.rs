@@ -33,13 +33,15 @@ struct Served {
 }
 
 fn loopback(transport: Transport) -> Listen {
-    Listen { address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), transport }
+    Listen {
+        address: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
+        transport,
+    }
 }
 
 fn serve_on(listen: &[Listen], change: impl FnOnce(&mut ServerConfig, &mut ShellLimits)) -> Served {
     let folder = tempfile::tempdir().unwrap();
-    let backend: Arc<dyn Backend> =
-        LocalFs::open(folder.path(), LocalOptions::default()).unwrap();
+    let backend: Arc<dyn Backend> = LocalFs::open(folder.path(), LocalOptions::default()).unwrap();
     let mut config = countersign_testkit::memory::config(Settings::default(), &backend);
     let mut limits = ShellLimits::default();
     change(&mut config, &mut limits);
@@ -49,7 +51,11 @@ fn serve_on(listen: &[Listen], change: impl FnOnce(&mut ServerConfig, &mut Shell
         let files = FileService::new(Arc::clone(&host) as _);
         Shell::start(Server::new(config, files, host), listen, limits).unwrap()
     });
-    Served { shell, runtime, _folder: folder }
+    Served {
+        shell,
+        runtime,
+        _folder: folder,
+    }
 }
 
 fn serve(change: impl FnOnce(&mut ServerConfig, &mut ShellLimits)) -> Served {
@@ -69,7 +75,10 @@ impl Served {
 
     fn logged_on(&self) -> Client<TcpWire> {
         let mut client = self.client();
-        assert_eq!(client.negotiate(Offer::dialect(0x0311)).unwrap().status(), NtStatus::SUCCESS);
+        assert_eq!(
+            client.negotiate(Offer::dialect(0x0311)).unwrap().status(),
+            NtStatus::SUCCESS
+        );
         let reply = client.logon(&Logon::new("alice", "Passw0rd!")).unwrap();
         assert_eq!(reply.status(), NtStatus::SUCCESS);
         client
@@ -79,7 +88,11 @@ impl Served {
     fn until_connections(&self, n: usize) {
         let started = Instant::now();
         while self.shell.connections() != n {
-            assert!(started.elapsed() < PATIENCE, "{} connections", self.shell.connections());
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{} connections",
+                self.shell.connections()
+            );
             std::thread::yield_now();
         }
     }
@@ -145,9 +158,14 @@ fn every_dialect_over_several_listeners() {
 #[test]
 fn an_address_in_use_is_an_error_that_names_it() {
     let served = serve(|_, _| {});
-    let taken = Listen { address: served.shell.addresses()[0], transport: Transport::Tcp };
+    let taken = Listen {
+        address: served.shell.addresses()[0],
+        transport: Transport::Tcp,
+    };
     let server = Arc::clone(served.shell.server());
-    let error = served.runtime.block_on(async { Shell::start(server, &[taken], ShellLimits::default()) });
+    let error = served
+        .runtime
+        .block_on(async { Shell::start(server, &[taken], ShellLimits::default()) });
     let text = error.map(|_| ()).unwrap_err().to_string();
     assert!(text.contains(&taken.address.to_string()), "{text}");
 }
@@ -203,7 +221,12 @@ fn an_over_long_frame_is_refused_by_its_header() {
 #[test]
 fn what_is_no_smb_ends_the_connection() {
     let served = serve(|_, _| {});
-    for start in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\0\0\0\x04ABCD", b"\x81\0\0\0", b"\0\0\0\0"] {
+    for start in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"\0\0\0\x04ABCD",
+        b"\x81\0\0\0",
+        b"\0\0\0\0",
+    ] {
         let mut stream = served.connect();
         stream.write_all(start).unwrap();
         assert_eq!(rest(&mut stream), b"", "{start:?}");
@@ -228,7 +251,7 @@ fn session_request(called: &str) -> Vec<u8> {
 #[test]
 fn the_netbios_session_service() {
     let served = serve_on(&[loopback(Transport::NetBios)], |_, limits| {
-        limits.session_request = Duration::from_millis(200);
+        limits.session_request = Duration::from_secs(1);
     });
     for name in ["*SMBSERVER", "*SMBSERV", "MEMORY"] {
         let mut stream = served.connect();
@@ -253,7 +276,7 @@ fn the_netbios_session_service() {
     assert_eq!(rest(&mut stream), b"");
     let started = Instant::now();
     assert_eq!(rest(&mut served.connect()), b"");
-    assert!(started.elapsed() >= Duration::from_millis(200));
+    assert!(started.elapsed() >= Duration::from_secs(1));
     served.until_connections(0);
 }
 
@@ -270,7 +293,7 @@ fn who_stalls_in_a_frame_is_cut_off() {
 
 #[test]
 fn who_never_logs_on_is_cut_off() {
-    let served = serve(|config, _| config.limits.unauthenticated = Duration::from_millis(300));
+    let served = serve(|config, _| config.limits.unauthenticated = Duration::from_secs(1));
     let mut with_session = served.logged_on();
     let started = Instant::now();
     let mut silent = served.connect();
@@ -278,8 +301,10 @@ fn who_never_logs_on_is_cut_off() {
     client.negotiate(Offer::dialect(0x0302)).unwrap();
     assert_eq!(rest(&mut silent), b"");
     assert!(client.wire.closed());
-    assert!(started.elapsed() >= Duration::from_millis(300));
-    let reply = with_session.call(Command::ECHO, |w| w.bytes(&[4, 0, 0, 0])).unwrap();
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    let reply = with_session
+        .call(Command::ECHO, |w| w.bytes(&[4, 0, 0, 0]))
+        .unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
 }
 
@@ -312,14 +337,19 @@ fn who_does_not_read_is_cut_off() {
     socket.connect(&served.shell.addresses()[0].into()).unwrap();
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
     let mut client = Client::new(Deaf(stream));
     client.negotiate(Offer::dialect(0x0311)).unwrap();
     client.logon(&Logon::new("alice", "Passw0rd!")).unwrap();
     let started = Instant::now();
     let mut sent = 0;
     while served.shell.connections() > 0 {
-        assert!(started.elapsed() < PATIENCE, "{sent} requests and still there");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{sent} requests and still there"
+        );
         let header = client.header(Command::ECHO);
         client.send(Client::<Deaf>::message(&header, |w| w.bytes(&[4, 0, 0, 0])));
         sent += 1;

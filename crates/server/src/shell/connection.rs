@@ -35,8 +35,14 @@ pub(crate) async fn run(
     address: SocketAddr,
     transport: Transport,
 ) {
-    let Ok(local) = stream.local_addr() else { return };
-    let peer = PeerInfo { address, local, transport };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let peer = PeerInfo {
+        address,
+        local,
+        transport,
+    };
     let post = Arc::clone(&seat.post);
     let now = now(&state);
     let engine = Connection::new(Arc::clone(&state.server), peer, Arc::clone(&post) as _, now);
@@ -47,7 +53,10 @@ pub(crate) async fn run(
         }),
         called: transport == Transport::Tcp,
         started: Instant::now(),
-        engine: Engine { connection: engine, state: Arc::clone(&state) },
+        engine: Engine {
+            connection: engine,
+            state: Arc::clone(&state),
+        },
         stream,
         frames: VecDeque::new(),
         output: Queue::default(),
@@ -59,7 +68,13 @@ pub(crate) async fn run(
     };
     let reason = task.serve(&post).await;
     tracing::debug!(%address, reason, "connection ended");
-    let Task { engine, stream, closing, state, .. } = task;
+    let Task {
+        engine,
+        stream,
+        closing,
+        state,
+        ..
+    } = task;
     // Opens are closed before the peer sees the end of the connection.
     drop(engine);
     if closing.is_some() {
@@ -70,7 +85,10 @@ pub(crate) async fn run(
 
 fn now(state: &State) -> Now {
     let host = &state.server.host;
-    Now { wall: host.now(), monotonic: host.monotonic() }
+    Now {
+        wall: host.now(),
+        monotonic: host.monotonic(),
+    }
 }
 
 /// Ends a connection so that the peer gets what was sent last: a socket closed
@@ -188,7 +206,9 @@ impl Task {
     async fn wait(&mut self, post: &Post) -> Wake {
         let may_read = self.may_read();
         let must_write = self.output.bytes > 0;
-        let sleep = self.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let sleep = self
+            .deadline()
+            .map(|at| at.saturating_duration_since(Instant::now()));
         let wake = tokio::select! {
             biased;
             () = post.wait() => Wake::Mail,
@@ -366,7 +386,8 @@ impl Task {
             }
             Ok(_) => {
                 self.answer(&NegativeResponse::CalledNameNotPresent.encode());
-                self.closing.get_or_insert("NetBIOS session request for another name");
+                self.closing
+                    .get_or_insert("NetBIOS session request for another name");
                 Ok(())
             }
             Err(_) => Err("malformed NetBIOS session request"),
@@ -382,7 +403,10 @@ impl Task {
         while self.output.bytes > 0 {
             let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
             let n = self.output.slices(&mut slices);
-            match self.stream.try_write_vectored(slices.get(..n).unwrap_or_default()) {
+            match self
+                .stream
+                .try_write_vectored(slices.get(..n).unwrap_or_default())
+            {
                 Ok(0) => return Err("peer closed the connection"),
                 Ok(n) => {
                     self.output.sent(n);
@@ -405,7 +429,9 @@ struct Queue {
 
 impl Queue {
     fn push(&mut self, buffer: Vec<u8>, start: usize) {
-        self.bytes = self.bytes.saturating_add(buffer.len().saturating_sub(start));
+        self.bytes = self
+            .bytes
+            .saturating_add(buffer.len().saturating_sub(start));
         self.frames.push_back((buffer, start));
     }
 

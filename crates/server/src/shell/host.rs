@@ -20,12 +20,18 @@ impl TokioHost {
     /// # Panics
     /// Outside a tokio runtime (a programming error).
     pub fn current() -> Self {
-        Self { runtime: Handle::current(), start: Instant::now() }
+        Self {
+            runtime: Handle::current(),
+            start: Instant::now(),
+        }
     }
 
     /// Both clocks.
     pub fn times(&self) -> Now {
-        Now { wall: self.now(), monotonic: self.monotonic() }
+        Now {
+            wall: self.now(),
+            monotonic: self.monotonic(),
+        }
     }
 }
 

@@ -24,7 +24,10 @@ pub(super) struct Packet {
 
 impl Intake {
     pub(super) fn new(framing: Framing) -> Self {
-        Self { framing, bytes: BytesMut::new() }
+        Self {
+            framing,
+            bytes: BytesMut::new(),
+        }
     }
 
     /// Whether part of a packet is here.
@@ -49,13 +52,18 @@ impl Intake {
 
     /// The next whole packet.
     pub(super) fn next(&mut self, limit: usize) -> Result<Option<Packet>, FrameError> {
-        let Some(header) = self.peek(limit)? else { return Ok(None) };
+        let Some(header) = self.peek(limit)? else {
+            return Ok(None);
+        };
         if self.bytes.len() < whole(header) {
             return Ok(None);
         }
         let mut body = self.bytes.split_to(whole(header));
         body.advance(HEADER);
-        Ok(Some(Packet { kind: header.kind, body }))
+        Ok(Some(Packet {
+            kind: header.kind,
+            body,
+        }))
     }
 
     /// Gives the memory back when nothing is under way.
@@ -67,7 +75,9 @@ impl Intake {
 
     /// The header of the next packet, checked against the limit.
     fn peek(&self, limit: usize) -> Result<Option<FrameHeader>, FrameError> {
-        let Some(head) = self.bytes.first_chunk::<HEADER>() else { return Ok(None) };
+        let Some(head) = self.bytes.first_chunk::<HEADER>() else {
+            return Ok(None);
+        };
         let limit = limit.min(self.framing.max_length());
         FrameHeader::decode(*head, self.framing, limit).map(Some)
     }
@@ -137,7 +147,10 @@ mod tests {
         let room = intake.room(1000).unwrap();
         room.extend_from_slice(&[0, 0x10, 0, 0]);
         let before = intake.bytes.capacity();
-        let too_long = FrameError::TooLong { length: 0x10_0000, limit: 1000 };
+        let too_long = FrameError::TooLong {
+            length: 0x10_0000,
+            limit: 1000,
+        };
         assert_eq!(intake.room(1000).unwrap_err(), too_long);
         assert_eq!(intake.next(1000).unwrap_err(), too_long);
         assert_eq!(intake.bytes.capacity(), before);
@@ -147,7 +160,10 @@ mod tests {
     #[test]
     fn a_large_packet_gets_the_memory_it_needs() {
         let mut intake = Intake::new(Framing::Tcp);
-        intake.room(1 << 24).unwrap().extend_from_slice(&[0, 0x80, 0, 0]);
+        intake
+            .room(1 << 24)
+            .unwrap()
+            .extend_from_slice(&[0, 0x80, 0, 0]);
         let room = intake.room(1 << 24).unwrap();
         assert!(room.capacity() >= 0x80_0004);
         assert!(room.capacity() < 0x81_0000, "{}", room.capacity());

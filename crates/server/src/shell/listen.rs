@@ -25,12 +25,19 @@ pub struct Listen {
 impl Listen {
     /// Direct TCP, or the NetBIOS session service for port 139.
     pub fn new(address: SocketAddr) -> Self {
-        let transport = if address.port() == 139 { Transport::NetBios } else { Transport::Tcp };
+        let transport = if address.port() == 139 {
+            Transport::NetBios
+        } else {
+            Transport::Tcp
+        };
         Self { address, transport }
     }
 
     pub(crate) fn bind(&self) -> Result<TcpListener, ListenError> {
-        self.socket().map_err(|source| ListenError { address: self.address, source })
+        self.socket().map_err(|source| ListenError {
+            address: self.address,
+            source,
+        })
     }
 
     fn socket(&self) -> io::Result<TcpListener> {
@@ -85,7 +92,13 @@ pub(crate) async fn accept(
                 if let Err(error) = prepare(&stream, state.limits.keep_alive) {
                     tracing::debug!(%address, %error, "socket options");
                 }
-                tokio::spawn(connection::run(Arc::clone(&state), seat, stream, address, transport));
+                tokio::spawn(connection::run(
+                    Arc::clone(&state),
+                    seat,
+                    stream,
+                    address,
+                    transport,
+                ));
             }
             Err(error) => {
                 // Out of file descriptors, or the peer went away meanwhile: wait a

@@ -25,8 +25,8 @@ use tokio::task::JoinSet;
 pub use files::raise_file_limit;
 pub use host::TokioHost;
 pub use limits::ShellLimits;
+pub use listen::{Listen, ListenError};
 pub use name_service::NameService;
-pub use listen::{ListenError, Listen};
 
 use mailbox::{Item, Post};
 
@@ -77,8 +77,15 @@ impl State {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let post = Arc::new(Post::default());
         connections.all.insert(id, Arc::clone(&post));
-        connections.by_address.insert(address, here.saturating_add(1));
-        Some(Seat { state: Arc::clone(self), id, address, post })
+        connections
+            .by_address
+            .insert(address, here.saturating_add(1));
+        Some(Seat {
+            state: Arc::clone(self),
+            id,
+            address,
+            post,
+        })
     }
 }
 
@@ -118,7 +125,10 @@ impl Shell {
         for l in listen {
             sockets.push((l.bind()?, l.transport));
         }
-        let bound = sockets.iter().filter_map(|(s, _)| s.local_addr().ok()).collect();
+        let bound = sockets
+            .iter()
+            .filter_map(|(s, _)| s.local_addr().ok())
+            .collect();
         let state = Arc::new(State {
             server: Arc::clone(&server),
             limits,
@@ -130,9 +140,20 @@ impl Shell {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for (socket, transport) in sockets {
-            tasks.spawn(listen::accept(Arc::clone(&state), socket, transport, stopped.clone()));
+            tasks.spawn(listen::accept(
+                Arc::clone(&state),
+                socket,
+                transport,
+                stopped.clone(),
+            ));
         }
-        Ok(Self { server, state, bound, stop, tasks: Mutex::new(Some(tasks)) })
+        Ok(Self {
+            server,
+            state,
+            bound,
+            stop,
+            tasks: Mutex::new(Some(tasks)),
+        })
     }
 
     /// The addresses served, in the order asked for, with real port numbers.
@@ -178,7 +199,10 @@ impl Shell {
                 sum.ended = sum.ended.saturating_add(one.ended);
             }
         };
-        if tokio::time::timeout(self.state.limits.policy_answer, collect).await.is_err() {
+        if tokio::time::timeout(self.state.limits.policy_answer, collect)
+            .await
+            .is_err()
+        {
             tracing::warn!("not every connection answered to the change of policy in time");
         }
         sum

@@ -53,12 +53,16 @@ impl NameService {
                 }
             };
             let datagram = buffer.get(..length).unwrap_or_default();
-            let Ok(query) = Query::decode(datagram) else { continue };
+            let Ok(query) = Query::decode(datagram) else {
+                continue;
+            };
             let names = {
                 let config = self.server.config.load();
                 own_names(&config.netbios_name, &config.workgroup)
             };
-            let Some(own) = self.address_towards(peer) else { continue };
+            let Some(own) = self.address_towards(peer) else {
+                continue;
+            };
             if let Some(answer) = query.answer(&names, own.octets()) {
                 let _ = self.socket.send_to(&answer, peer).await;
             }
@@ -109,7 +113,8 @@ mod tests {
         client.send_to(b"nonsense", address).await.unwrap();
         client.send_to(&query.encode(), address).await.unwrap();
         let mut answer = [0; 512];
-        let wait = tokio::time::timeout(std::time::Duration::from_secs(10), client.recv(&mut answer));
+        let wait =
+            tokio::time::timeout(std::time::Duration::from_secs(10), client.recv(&mut answer));
         let length = wait.await.unwrap().unwrap();
         assert_eq!(answer[..2], [0, 9]);
         assert!(length > 100);
