@@ -234,7 +234,10 @@ impl Talk {
     /// Starts it with its streams held.
     pub(crate) fn start(mut command: Command) -> Res<Self> {
         command.process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| e.to_string())?;
         let heard = std::sync::Arc::<std::sync::Mutex<String>>::default();
         for stream in [

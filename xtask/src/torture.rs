@@ -13,6 +13,19 @@ use crate::report::Tally;
 use crate::server::{PASSWORD, Server, Setup, USER, USER2};
 use crate::{Res, flag, number, option, workspace};
 
+/// Shares that tests of the lists connect to besides `share`.
+const SHARES: [&str; 9] = [
+    "tmpcase",
+    "dosmode",
+    "kernel_oplocks",
+    "nostreams",
+    "acls_non_canonical",
+    "ea_acl_xattr",
+    "compound_find",
+    "hideunread",
+    "hideunwrite",
+];
+
 /// A line of a list.
 #[derive(Debug, Clone)]
 struct Test {
@@ -172,10 +185,9 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn start(&mut self, test: &Test) -> Res<u16> {
+    fn start(&mut self) -> Res<u16> {
         if let Some(server) = self.server.as_mut()
             && server.healthy().is_ok()
-            && test.share == "share"
         {
             return Ok(server.port);
         }
@@ -186,10 +198,10 @@ impl Bench<'_> {
             .config(
                 "[authentication]\nntlmv1-smb1 = true\nfailed-logon-delay = \"0s\"\nlockout-after = 0\n",
             );
-        if test.share != "share" {
-            // Other shares of the lists are other views of the same folder.
-            let path = self.place.join("share");
-            setup = setup.flag(&["--share", &format!("{}={}", test.share, path.display())]);
+        // Other shares of the lists are other views of the same folder.
+        let path = self.place.join("share");
+        for name in SHARES {
+            setup = setup.flag(&["--share", &format!("{name}={}", path.display())]);
         }
         let server = setup.start()?;
         let port = server.port;
@@ -206,9 +218,6 @@ impl Bench<'_> {
                     self.server = None;
                     return (Verdict::Error, seconds, why);
                 }
-                if test.share != "share" {
-                    self.server = None;
-                }
                 (verdict, seconds, detail)
             }
             Err(why) => {
@@ -219,7 +228,7 @@ impl Bench<'_> {
     }
 
     fn run(&mut self, test: &Test) -> Res<Output> {
-        let port = self.start(test)?;
+        let port = self.start()?;
         let share = self.place.join("share");
         empty(&share);
         let conf = self.place.join("torture.conf");

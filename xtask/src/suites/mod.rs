@@ -54,7 +54,10 @@ impl Smbclient {
     /// The command that speaks to `//127.0.0.1/share`.
     fn command(&self, port: u16, dialect: &str, protection: &str) -> Command {
         let mut c = Command::new(&self.program);
-        c.arg("//127.0.0.1/share").args(["-p", &port.to_string()]).arg("-s").arg(&self.conf);
+        c.arg("//127.0.0.1/share")
+            .args(["-p", &port.to_string()])
+            .arg("-s")
+            .arg(&self.conf);
         c.args(["-U", &format!("{USER}%{PASSWORD}"), "-m", dialect]);
         c.arg(format!("--client-protection={protection}"));
         c.current_dir(&self.folder);

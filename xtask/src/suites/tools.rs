@@ -185,8 +185,7 @@ impl Place<'_> {
             return Ok(());
         };
         let port = self.server.port.to_string();
-        let arguments =
-            format!("smbport={port},smbusername={USER},smbpassword={PASSWORD}");
+        let arguments = format!("smbport={port},smbusername={USER},smbpassword={PASSWORD}");
         let args = [
             "-Pn",
             "-p",
