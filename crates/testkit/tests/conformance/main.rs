@@ -19,6 +19,7 @@ use countersign_wire::smb2::*;
 mod credits;
 mod encryption;
 mod files;
+mod logon;
 mod negotiate;
 mod session;
 mod signing;
