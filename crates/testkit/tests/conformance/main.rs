@@ -25,6 +25,7 @@ mod session;
 mod signing;
 mod smb1;
 mod smoke;
+mod trans2;
 mod tree;
 mod validate;
 
