@@ -302,3 +302,25 @@ fn the_highest_dialect_may_be_smb1() {
     );
     assert!(!{ only_smb2 }.output().unwrap().status.success());
 }
+
+#[test]
+fn an_administrator_ends_a_session() {
+    let mut scene = scene("end");
+    let ids: Vec<String> = scene
+        .sessions()
+        .iter()
+        .map(|session| session["id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 2 * DIALECTS.len());
+    for id in &ids {
+        good(run(&["sessions", "--close", id, "--state", &scene.state]));
+    }
+    until("the sessions are gone", || {
+        let left = scene.sessions();
+        ids.iter()
+            .all(|id| left.iter().all(|session| session["id"].to_string() != *id))
+    });
+    for client in scene.unsigned.iter_mut().chain(&mut scene.signed) {
+        assert!(!client.works(), "the session is over");
+    }
+}
