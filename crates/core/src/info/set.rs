@@ -54,6 +54,10 @@ pub fn set(
             if info.root_directory != 0 || info.name.is_empty() {
                 return Err(NtStatus::INVALID_PARAMETER);
             }
+            if from == SetContext::Smb1 && info.name.contains(['\\', '/']) {
+                // Only within the folder, as Windows has it for SMB1.
+                return Err(NtStatus::NOT_SUPPORTED);
+            }
             let replace = info.replace();
             let to = target(&open, &info.name, from)?;
             if matches!(class, file_class::RENAME | file_class::RENAME_EX) {

@@ -3,7 +3,7 @@
 use countersign_fs::call::OpenCall;
 use countersign_fs::{FsCall, SmbPath};
 use countersign_wire::NtStatus;
-use countersign_wire::fscc::{AccessMask, CreateOptions, Disposition, FileAttributes};
+use countersign_wire::fscc::{AccessMask, CreateOptions, Disposition, FileAttributes, ShareAccess};
 use countersign_wire::smb1::Block;
 use countersign_wire::smb1::info::decode_fea_list;
 use countersign_wire::smb1::paths::decode_name;
@@ -73,6 +73,7 @@ pub(super) async fn delete(cx: &mut Request, block: &Block<'_>) -> Answer {
 async fn remove(cx: &Request, path: SmbPath) -> Result<(), Stop> {
     let call = OpenCall {
         access: AccessMask::DELETE | AccessMask::READ_ATTRIBUTES | AccessMask::SYNCHRONIZE,
+        share_access: ShareAccess::empty(),
         options: CreateOptions::DIRECTORY_FILE | CreateOptions::OPEN_REPARSE_POINT,
         ..open_call(cx, path)
     };

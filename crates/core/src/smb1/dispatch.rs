@@ -28,13 +28,13 @@ enum Needs {
 fn needs(command: u8) -> Needs {
     match command {
         Command::NEGOTIATE => Needs::Nothing,
-        Command::SESSION_SETUP_ANDX | Command::ECHO => Needs::Dialect,
+        // A tree may be disconnected after its session was logged off.
+        Command::SESSION_SETUP_ANDX | Command::ECHO | Command::TREE_DISCONNECT => Needs::Dialect,
         Command::LOGOFF_ANDX
         | Command::TREE_CONNECT
         | Command::TREE_CONNECT_ANDX
         | Command::PROCESS_EXIT => Needs::Session,
-        Command::TREE_DISCONNECT
-        | Command::NT_CREATE_ANDX
+        Command::NT_CREATE_ANDX
         | Command::OPEN_ANDX
         | Command::OPEN
         | Command::CLOSE
@@ -77,7 +77,8 @@ pub(crate) async fn run(mut request: Request, full: bool) -> Finished {
         match carry_out(&mut request, &block).await {
             Ok(reply) => {
                 let status = reply.status.0;
-                request.push(block.command, reply);
+                let last = matches!(block.next(), Ok(None));
+                request.push(block.command, reply, last);
                 if status != NtStatus::SUCCESS {
                     break;
                 }
@@ -199,6 +200,11 @@ async fn other(cx: &mut Request, block: &Block<'_>) -> Answer {
         }
         // [MS-CIFS] 3.3.5.22: a failed raw read is an empty message.
         Command::READ_RAW => Err(Stop::Status(NtStatus::NOT_SUPPORTED)),
+        // No share is a printer.
+        Command::OPEN_PRINT_FILE | Command::WRITE_PRINT_FILE | Command::GET_PRINT_QUEUE => {
+            Err(Stop::Status(NtStatus::ACCESS_DENIED))
+        }
+        Command::CLOSE_PRINT_FILE => Err(Stop::Dos(countersign_wire::smb1::DosError::ERROR)),
         Command::WRITE_MPX
         | Command::READ_MPX
         | Command::WRITE_RAW

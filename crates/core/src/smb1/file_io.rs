@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use countersign_fs::{FsCall, FsError, FsReply, LockElement, LockKind, LockWait, Open};
+use countersign_fs::{FsCall, FsError, FsReply, LockKind, Open};
 use countersign_wire::NtStatus;
 use countersign_wire::smb1::block::byte_count;
 use countersign_wire::smb1::files as wire;
 use countersign_wire::smb1::{Block, Flags2};
 
 use super::close::close_fid;
+use super::locking::lock_one;
 use super::pipe;
 use super::request::{Answer, READ_HEADROOM, Reply, Request, Stop, words_of};
 use super::state::FileKind;
@@ -65,7 +66,7 @@ async fn read_data(
         length,
         minimum: 0,
         headroom,
-        lock_owner: cx.header.pid(),
+        lock_owner: cx.lock_owner(),
         execute: cx.header.flags2.contains(Flags2::PAGING_IO),
     };
     match cx.call(call).await {
@@ -98,7 +99,7 @@ async fn write_data(
         offset,
         data: cx.slice(data),
         write_through,
-        lock_owner: cx.header.pid(),
+        lock_owner: cx.lock_owner(),
     };
     match cx.call(call).await? {
         FsReply::Written(n) => Ok(n),
@@ -166,37 +167,16 @@ pub(super) async fn read(cx: &mut Request, block: &Block<'_>) -> Answer {
     Ok(core_read_reply(&buffer))
 }
 
-/// One byte range of this request's process.
-async fn lock(
-    cx: &Request,
-    open: Arc<Open>,
-    offset: u32,
-    length: u16,
-    kind: LockKind,
-) -> Result<(), Stop> {
-    let element = LockElement {
-        offset: u64::from(offset),
-        length: u64::from(length),
-        kind,
-        owner: cx.header.pid(),
-    };
-    cx.call(FsCall::Lock {
-        open,
-        elements: vec![element],
-        wait: LockWait::No,
-    })
-    .await?;
-    Ok(())
-}
-
 pub(super) async fn lock_and_read(cx: &mut Request, block: &Block<'_>) -> Answer {
     let w = words_of(block, &[5], wire::ReadWords::decode)?;
     let open = cx.file(w.fid)?;
-    lock(
+    let count = u32::from(w.count_of_bytes_to_read);
+    lock_one(
         cx,
+        w.fid,
         Arc::clone(&open),
         w.read_offset,
-        w.count_of_bytes_to_read,
+        count,
         LockKind::Exclusive,
     )
     .await?;
@@ -258,14 +238,8 @@ pub(super) async fn write_and_unlock(cx: &mut Request, block: &Block<'_>) -> Ans
         core_write(cx, w.fid, w.write_offset, data).await?
     };
     if let Some(open) = open.filter(|_| w.count_of_bytes_to_write > 0) {
-        lock(
-            cx,
-            open,
-            w.write_offset,
-            w.count_of_bytes_to_write,
-            LockKind::Unlock,
-        )
-        .await?;
+        let count = u32::from(w.count_of_bytes_to_write);
+        lock_one(cx, w.fid, open, w.write_offset, count, LockKind::Unlock).await?;
     }
     Ok(Reply::words(count_words(count)))
 }
@@ -299,14 +273,14 @@ pub(super) async fn seek(cx: &mut Request, block: &Block<'_>) -> Answer {
         },
         _ => return Err(Stop::Status(NtStatus::OS2_INVALID_ACCESS)),
     };
-    // A position before the start is the start. With mode 0 the offset has no
-    // sign: only so can a DOS program reach beyond 2 GiB.
+    // A position before the start is the start, one beyond 32 bits begins again
+    // from there. With mode 0 the offset has no sign: only so can a DOS program
+    // reach beyond 2 GiB.
     let position = if w.mode == 0 {
         u64::from(u32::from_le_bytes(w.offset.to_le_bytes()))
     } else {
-        base.saturating_add_signed(i64::from(w.offset))
+        base.saturating_add_signed(i64::from(w.offset)) & u64::from(u32::MAX)
     };
-    let position = position.min(u64::from(u32::MAX));
     let mut state = cx.shared.state.lock();
     if let Some(f) = state.files.get_mut(&fid) {
         f.position = position;

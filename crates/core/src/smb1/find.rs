@@ -101,7 +101,12 @@ impl FindSink {
             w.align(2);
         }
         w.bytes(&name);
-        w.zeros(self.text.terminator());
+        // One zero byte ends names behind attributes, also Unicode ones.
+        w.zeros(if self.level == FindLevel::InfoStandard {
+            self.text.terminator()
+        } else {
+            1
+        });
         if self.out.len() > self.max_bytes {
             return false;
         }

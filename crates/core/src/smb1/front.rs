@@ -170,7 +170,12 @@ impl Smb1 {
     }
 
     /// Tells the client that an oplock breaks, [MS-CIFS] 3.3.4.2.
-    fn oplock_break(&self, open: &Arc<Open>, to: OplockLevel) -> Option<Outgoing> {
+    fn oplock_break(
+        &self,
+        open: &Arc<Open>,
+        to: OplockLevel,
+        acknowledge: bool,
+    ) -> Option<Outgoing> {
         let state = self.shared.state.lock();
         let (fid, tid) = state.fid_of(open)?;
         let uid = state.files.get(&fid)?.uid;
@@ -179,6 +184,10 @@ impl Smb1 {
             .get(&uid)?
             .capabilities
             .contains(Capabilities::LEVEL_II_OPLOCKS);
+        if !acknowledge && !level_two {
+            // It was never told that it has one.
+            return None;
+        }
         let words = LockingAndxWords {
             fid,
             type_of_lock: 0x02,
@@ -278,8 +287,12 @@ impl FrontEnd for Smb1 {
                 // Nobody waits for it any more.
                 self.shared.state.lock().answers.remove(&ticket);
             }
-            Signal::Files(Event::OplockBreak { open, to, .. }) => {
-                out.extend(self.oplock_break(&open, to));
+            Signal::Files(Event::OplockBreak {
+                open,
+                to,
+                acknowledge,
+            }) => {
+                out.extend(self.oplock_break(&open, to, acknowledge));
             }
             // SMB1 never asks for a lease.
             Signal::Files(Event::LeaseBreak { .. }) => {}

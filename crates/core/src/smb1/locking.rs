@@ -43,7 +43,7 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
     let unlocks: Vec<LockElement> = request
         .unlocks
         .iter()
-        .map(|r| element(cx, r, LockKind::Unlock))
+        .map(|r| element(r, LockKind::Unlock))
         .collect();
     if !unlocks.is_empty() {
         let call = FsCall::Lock {
@@ -61,7 +61,8 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
     } else {
         LockKind::Exclusive
     };
-    let elements: Vec<LockElement> = request.locks.iter().map(|r| element(cx, r, kind)).collect();
+    let elements: Vec<LockElement> = request.locks.iter().map(|r| element(r, kind)).collect();
+    let first = elements.first().copied();
     let wait = match request.timeout {
         0 => LockWait::No,
         u32::MAX => LockWait::Forever,
@@ -70,12 +71,13 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
     let fid = cx.fid(request.fid);
     let task = cx.task;
     if wait != LockWait::No {
-        let ranges = request.locks.clone();
-        cx.shared
-            .state
-            .lock()
-            .pending_locks
-            .push(PendingLock { task, fid, ranges });
+        let (kind, ranges) = (request.kind, request.locks.clone());
+        cx.shared.state.lock().pending_locks.push(PendingLock {
+            task,
+            fid,
+            kind,
+            ranges,
+        });
     }
     let result = cx
         .call(FsCall::Lock {
@@ -98,6 +100,10 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
         Err(FsError::LockNotGranted) if wait != LockWait::No => {
             Err(Stop::Status(NtStatus::FILE_LOCK_CONFLICT))
         }
+        Err(FsError::LockNotGranted) => {
+            let element = first.map(|e| (e.offset, e.owner));
+            Err(Stop::Status(not_granted(cx, request.fid, element)))
+        }
         Err(FsError::FileClosed) if wait != LockWait::No => {
             Err(Stop::Status(NtStatus::RANGE_NOT_LOCKED))
         }
@@ -105,24 +111,81 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
     }
 }
 
-fn element(cx: &Request, range: &LockingRange, kind: LockKind) -> LockElement {
+/// Locks from here on (but for those with the top bit) always conflict.
+const ALWAYS_CONFLICT: u64 = 0xEF00_0000;
+
+/// The status of a lock that was not granted: a second try at the same place
+/// through the same FID is told of a conflict, as Windows does.
+fn not_granted(cx: &Request, fid: u16, lock: Option<(u64, u32)>) -> NtStatus {
+    let Some((offset, owner)) = lock else {
+        return NtStatus::LOCK_NOT_GRANTED;
+    };
+    if offset >= ALWAYS_CONFLICT && offset >> 63 == 0 {
+        return NtStatus::FILE_LOCK_CONFLICT;
+    }
+    let fid = cx.fid(fid);
+    let mut state = cx.shared.state.lock();
+    let Some(file) = state.files.get_mut(&fid) else {
+        return NtStatus::LOCK_NOT_GRANTED;
+    };
+    if file.failed_lock == Some((offset, owner)) {
+        return NtStatus::FILE_LOCK_CONFLICT;
+    }
+    file.failed_lock = Some((offset, owner));
+    NtStatus::LOCK_NOT_GRANTED
+}
+
+/// Locks or unlocks one range of this request's process at once.
+pub(super) async fn lock_one(
+    cx: &Request,
+    fid: u16,
+    open: Arc<countersign_fs::Open>,
+    offset: u32,
+    length: u32,
+    kind: LockKind,
+) -> Result<(), Stop> {
+    let (offset, owner) = (u64::from(offset), cx.lock_owner());
+    let element = LockElement {
+        offset,
+        length: u64::from(length),
+        kind,
+        owner,
+    };
+    match cx
+        .call(FsCall::Lock {
+            open,
+            elements: vec![element],
+            wait: LockWait::No,
+        })
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(FsError::LockNotGranted) => {
+            Err(Stop::Status(not_granted(cx, fid, Some((offset, owner)))))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn element(range: &LockingRange, kind: LockKind) -> LockElement {
     LockElement {
         offset: range.offset,
         length: range.length,
         kind,
-        owner: u32::from(cx.header.pid_high) << 16 | u32::from(range.pid),
+        owner: u32::from(range.pid),
     }
 }
 
 /// CANCEL_LOCK: gives up a lock that waits for just these ranges.
 fn cancel(cx: &Request, request: &LockingAndx) -> Answer {
     let fid = cx.fid(request.fid);
+    let kind = request.kind - LockType::CANCEL_LOCK;
     let tickets: Vec<Ticket> = {
         let state = cx.shared.state.lock();
         let tasks: Vec<u64> = state
             .pending_locks
             .iter()
-            .filter(|p| p.fid == fid && p.ranges == request.locks)
+            .filter(|p| p.fid == fid && p.ranges == request.locks && p.kind == kind)
             .map(|p| p.task)
             .collect();
         state
@@ -143,18 +206,7 @@ fn cancel(cx: &Request, request: &LockingAndx) -> Answer {
 
 async fn one(cx: &Request, w: LockByteRangeWords, kind: LockKind) -> Answer {
     let open = cx.file(w.fid)?;
-    let element = LockElement {
-        offset: u64::from(w.offset),
-        length: u64::from(w.count_of_bytes),
-        kind,
-        owner: cx.header.pid(),
-    };
-    cx.call(FsCall::Lock {
-        open,
-        elements: vec![element],
-        wait: LockWait::No,
-    })
-    .await?;
+    lock_one(cx, w.fid, open, w.offset, w.count_of_bytes, kind).await?;
     Ok(Reply::empty())
 }
 

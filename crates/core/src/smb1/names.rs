@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_fs::call::{DirSink, OpenCall};
 use countersign_fs::{DirEntry, FsCall, FsError, FsReply, Open, SmbPath};
 use countersign_wire::NtStatus;
-use countersign_wire::fscc::{AccessMask, CreateOptions, FileAttributes};
+use countersign_wire::fscc::{AccessMask, CreateOptions, FileAttributes, ShareAccess};
 use countersign_wire::smb1::Block;
 use countersign_wire::smb1::paths as wire;
 
@@ -115,7 +115,7 @@ pub(super) async fn delete(cx: &mut Request, block: &Block<'_>) -> Answer {
     if !has_wildcard(last) {
         let path = cx.path(&name)?;
         if path.is_root() {
-            return Err(Stop::Status(NtStatus::OBJECT_NAME_INVALID));
+            return Err(Stop::Status(NtStatus::FILE_IS_A_DIRECTORY));
         }
         delete_one(cx, path, search).await?;
         return Ok(Reply::empty());
@@ -147,6 +147,8 @@ pub(super) async fn delete(cx: &mut Request, block: &Block<'_>) -> Answer {
 async fn delete_one(cx: &Request, path: SmbPath, search: u16) -> Result<(), Stop> {
     let call = OpenCall {
         access: AccessMask::DELETE | AccessMask::READ_ATTRIBUTES | AccessMask::SYNCHRONIZE,
+        // Nobody else may have it open, whatever they share.
+        share_access: ShareAccess::empty(),
         options: CreateOptions::NON_DIRECTORY_FILE | CreateOptions::OPEN_REPARSE_POINT,
         ..open_call(cx, path)
     };
@@ -234,6 +236,7 @@ async fn rename_one(
     };
     let call = OpenCall {
         access: access | AccessMask::READ_ATTRIBUTES | AccessMask::SYNCHRONIZE,
+        share_access: ShareAccess::READ | ShareAccess::WRITE,
         options: CreateOptions::OPEN_REPARSE_POINT,
         ..open_call(cx, from)
     };

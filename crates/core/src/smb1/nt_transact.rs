@@ -68,13 +68,11 @@ pub(super) async fn notify(cx: &Request, t: &Transaction) -> Result<Outcome, Sto
             Ok(Outcome::new(NtStatus::SUCCESS, parameters, Vec::new()))
         }
         Ok(_) => Err(Stop::Status(NtStatus::INTERNAL_ERROR)),
-        // Too much has changed: success with nothing in it says so.
-        Err(FsError::NotifyEnumDir) => Ok(TransactionAnswer::default().into()),
-        Err(FsError::NotifyCleanup) => Ok(Outcome::new(
-            NtStatus::NOTIFY_CLEANUP,
-            Vec::new(),
-            Vec::new(),
-        )),
+        // Too much has changed, or the folder was closed: success with nothing
+        // in it says so.
+        Err(FsError::NotifyEnumDir | FsError::NotifyCleanup) => {
+            Ok(TransactionAnswer::default().into())
+        }
         Err(e) => Err(e.into()),
     }
 }

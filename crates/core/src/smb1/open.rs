@@ -18,7 +18,7 @@ use countersign_wire::smb1::open::{
     RESOURCE_MESSAGE_PIPE,
 };
 use countersign_wire::smb1::transaction::Answer as TransactionAnswer;
-use countersign_wire::smb1::{Block, Flags};
+use countersign_wire::smb1::{Block, Capabilities, Flags};
 use countersign_wire::{FileTime, Guid, NtStatus};
 
 use super::front::oplock_of;
@@ -110,6 +110,7 @@ async fn register(cx: &mut Request, opened: &Opened) -> Result<u16, Stop> {
         pid: cx.header.pid(),
         kind: FileKind::File(Arc::clone(&opened.open)),
         position: 0,
+        failed_lock: None,
     };
     match enter(cx, entry) {
         Ok(fid) => Ok(fid),
@@ -150,6 +151,7 @@ fn open_pipe(cx: &mut Request, name: &str) -> Result<u16, Stop> {
         pid: cx.header.pid(),
         kind: FileKind::Pipe(pipe),
         position: 0,
+        failed_lock: None,
     };
     enter(cx, entry)
 }
@@ -253,12 +255,16 @@ async fn nt_open(cx: &Request, create: NtCreate) -> Result<Box<Opened>, Stop> {
 }
 
 /// Oplock level as NT responses have it.
-fn nt_oplock(opened: &Opened) -> u8 {
+fn nt_oplock(cx: &Request, opened: &Opened) -> u8 {
+    // Who does not know level II is not told of it, and later not of its break.
+    let level_two = cx
+        .session()
+        .is_ok_and(|s| s.capabilities.contains(Capabilities::LEVEL_II_OPLOCKS));
     match oplock_of(&opened.caching) {
-        OplockLevel::None => 0,
         OplockLevel::Exclusive => 1,
         OplockLevel::Batch => 2,
-        OplockLevel::LevelTwo => 3,
+        OplockLevel::LevelTwo if level_two => 3,
+        OplockLevel::None | OplockLevel::LevelTwo => 0,
     }
 }
 
@@ -287,7 +293,7 @@ pub(super) async fn nt_create_andx(cx: &mut Request, block: &Block<'_>) -> Answe
     let fid = register(cx, &opened).await?;
     let m = &opened.metadata;
     let response = wire::NtCreateAndxResponseWords {
-        oplock_level: nt_oplock(&opened),
+        oplock_level: nt_oplock(cx, &opened),
         fid,
         create_disposition: opened.action as u32,
         create_time: m.times.creation,
@@ -398,7 +404,7 @@ pub(super) async fn nt_transact_create(
     let fid = register(cx, &opened).await?;
     let m = &opened.metadata;
     let words = wire::NtCreateAndxResponseWords {
-        oplock_level: nt_oplock(&opened),
+        oplock_level: nt_oplock(cx, &opened),
         fid,
         create_disposition: opened.action as u32,
         create_time: m.times.creation,
@@ -491,6 +497,10 @@ fn dos_open(mode: AccessMode, open: OpenMode, name: &str) -> Result<DosOpen, Sto
     let exists = open.exists().ok_or(bad_access)?;
     let disposition = match (exists, open.create()) {
         (FileExistsOption::Fail, true) => Disposition::Create,
+        // What is to be executed is there.
+        (FileExistsOption::Fail, false) if mode.access() == Some(ModeAccess::Execute) => {
+            Disposition::Open
+        }
         (FileExistsOption::Fail, false) => return Err(bad_access),
         (FileExistsOption::Open, true) => Disposition::OpenIf,
         (FileExistsOption::Open, false) => Disposition::Open,
@@ -626,7 +636,7 @@ async fn set_created(cx: &Request, opened: &Opened, seconds: u32) {
     }
     if let Some(time) = cx.zone().from_utime(seconds) {
         let set = SetBasic {
-            creation: Some(TimeChange::Set(time)),
+            last_write: Some(TimeChange::Set(time)),
             ..SetBasic::default()
         };
         // The file is there; a time that cannot be kept does not undo it.
@@ -852,7 +862,8 @@ pub(super) async fn open2(
         file_attributes: dos_attributes(metadata.attributes),
         creation_time: zone.to_utime(metadata.times.last_write),
         file_data_size: clamp32(metadata.end_of_file),
-        access_mode: granted_mode(mode, &opened),
+        // What was asked for, deny mode included.
+        access_mode: p.access_mode,
         resource_type: RESOURCE_DISK,
         nm_pipe_status: 0,
         action_taken: action_taken(&opened),

@@ -21,6 +21,9 @@ fn syntax(path: &str) -> Result<(), Stop> {
     let mut components = path.split(['\\', '/']).filter(|c| !c.is_empty()).peekable();
     while let Some(component) = components.next() {
         match component {
+            "." if components.peek().is_some() || depth > 0 => {
+                return Err(Stop::Status(NtStatus::OBJECT_PATH_NOT_FOUND));
+            }
             "." => return Err(Stop::Status(NtStatus::OBJECT_NAME_INVALID)),
             ".." => {
                 depth = depth
@@ -158,7 +161,7 @@ mod tests {
         );
         assert_eq!(
             s(r"\.\b"),
-            Some(Stop::Status(NtStatus::OBJECT_NAME_INVALID))
+            Some(Stop::Status(NtStatus::OBJECT_PATH_NOT_FOUND))
         );
         assert_eq!(
             s(r"\*\b"),

@@ -119,6 +119,11 @@ async fn query(
             let m = stat(cx, Arc::clone(open)).await?;
             all_info(cx, open, &m)?
         }
+        // The pass-through level gives the same short structure over SMB1.
+        None if class_of(level) == Some(file_class::ALL) => {
+            let m = stat(cx, Arc::clone(open)).await?;
+            all_info(cx, open, &m)?
+        }
         _ => {
             let class = class_of(level).ok_or(Stop::Status(NtStatus::INVALID_LEVEL))?;
             return fscc(cx, open, class, max).await;
@@ -145,7 +150,12 @@ async fn fscc(cx: &Request, open: &Arc<Open>, class: u8, max: usize) -> Result<O
         },
     };
     let info = match cx.call(reply).await? {
-        FsReply::Metadata(m) => info::file(class, &m, &FileFacts::of(open))?,
+        FsReply::Metadata(m) => {
+            let mut facts = FileFacts::of(open);
+            // The server adds this right to every open of SMB1.
+            facts.access |= AccessMask::READ_ATTRIBUTES;
+            info::file(class, &m, &facts)?
+        }
         FsReply::Streams(list) => info::streams(&list),
         FsReply::Name(name) => info::name(&name),
         FsReply::Eas(list) => {

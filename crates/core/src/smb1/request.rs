@@ -270,6 +270,12 @@ impl Request {
         state.owner(self.shared.connection, self.header.uid, self.header.tid)
     }
 
+    /// Owner of byte-range locks: LOCKING_ANDX has 16 bits for it, so the high
+    /// half of the PID does not count.
+    pub(crate) fn lock_owner(&self) -> u32 {
+        u32::from(self.header.pid_low)
+    }
+
     /// A part of the message as a shared slice of the frame, no copy.
     pub(crate) fn slice(&self, part: &[u8]) -> Bytes {
         if part.is_empty() {
@@ -339,8 +345,8 @@ impl Request {
         .await;
     }
 
-    /// Appends a command's reply to the response.
-    pub(crate) fn push(&mut self, command: u8, reply: Reply) {
+    /// Appends a command's reply to the response; `last`: no command follows.
+    pub(crate) fn push(&mut self, command: u8, reply: Reply, last: bool) {
         let andx = Command::is_andx(command);
         let Reply {
             status,
@@ -351,7 +357,7 @@ impl Request {
             more,
         } = reply;
         if let Some(buffer) = payload {
-            if self.writer.is_empty() && buffer.len() >= READ_HEADROOM {
+            if last && self.writer.is_empty() && buffer.len() >= READ_HEADROOM {
                 self.in_place(status.0, &words, buffer);
                 return;
             }

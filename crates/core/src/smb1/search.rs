@@ -118,7 +118,7 @@ pub(super) async fn search(cx: &mut Request, block: &Block<'_>) -> Answer {
     }
     let search = request.words.search_attributes;
     if search & 0x1F == 0x08 {
-        return volume_label(cx, search).await;
+        return volume_label(cx).await;
     }
     let (sid, first, state) = match &request.resume_key {
         None => {
@@ -147,20 +147,22 @@ pub(super) async fn search(cx: &mut Request, block: &Block<'_>) -> Answer {
     let count = names.len();
     if end && count == 0 {
         drop_search(cx, sid).await;
-        return Err(no_files());
+        // Nothing at all is an error; nothing more is an empty answer.
+        return if first == 0 {
+            Err(no_files())
+        } else {
+            Ok(reply(&[], 0))
+        };
     }
-    let uses = {
-        let mut shared = cx.shared.state.lock();
-        shared.uses += 1;
-        let uses = shared.uses;
-        if let Some(s) = shared.core_searches.get_mut(&sid) {
-            s.given.truncate(first);
-            s.given.extend(names);
-            s.used = uses;
-        }
-        uses
-    };
-    let _ = uses;
+    let mut shared = cx.shared.state.lock();
+    shared.uses += 1;
+    let used = shared.uses;
+    if let Some(s) = shared.core_searches.get_mut(&sid) {
+        s.given.truncate(first);
+        s.given.extend(names);
+        s.used = used;
+    }
+    drop(shared);
     Ok(reply(&out, count))
 }
 
@@ -274,7 +276,7 @@ async fn list(
 }
 
 /// A search for the volume label gives one entry: the label.
-async fn volume_label(cx: &Request, search: u16) -> Answer {
+async fn volume_label(cx: &Request) -> Answer {
     let facts = match cx.call(FsCall::Volume).await? {
         FsReply::Volume(facts) => facts,
         _ => return Err(Stop::Status(NtStatus::INTERNAL_ERROR)),
@@ -295,7 +297,6 @@ async fn volume_label(cx: &Request, search: u16) -> Answer {
         file_name: DirectoryInformation::name_bytes(&label),
     }
     .encode(&mut Writer::new(&mut out));
-    let _ = search;
     Ok(reply(&out, 1))
 }
 

@@ -19,6 +19,10 @@ use crate::info::{SetContext, set as set_class};
 pub(super) async fn path(cx: &Request, t: &Transaction) -> Result<Outcome, Stop> {
     let (level, name) = decode_path_information(&t.parameters, cx.text())?;
     let path = cx.path(&name)?;
+    if level == SetLevel::EndOfFileInfo as u16 {
+        // By path Windows knows only the pass-through level, and clients rely on it.
+        return Err(Stop::Status(NtStatus::INVALID_LEVEL));
+    }
     let access = match level_class(level)? {
         Class::Dos(SetLevel::InfoSetEas) => AccessMask::WRITE_EA,
         Class::Dos(_) => AccessMask::WRITE_ATTRIBUTES,

@@ -273,6 +273,8 @@ pub(crate) struct File {
     pub(crate) kind: FileKind,
     /// Position of SEEK.
     pub(crate) position: u64,
+    /// First byte and owner of the lock that failed last.
+    pub(crate) failed_lock: Option<(u64, u32)>,
 }
 
 /// A file or a pipe.
@@ -308,6 +310,7 @@ pub(crate) struct Search {
 pub(crate) struct PendingLock {
     pub(crate) task: u64,
     pub(crate) fid: u16,
+    pub(crate) kind: countersign_wire::smb1::files::LockType,
     pub(crate) ranges: Vec<countersign_wire::smb1::files::LockingRange>,
 }
 

@@ -108,6 +108,7 @@ fn connect_to(cx: &mut Request, request: &TreeConnectRequest) -> Result<Tree, St
 
 pub(super) fn disconnect(cx: &mut Request, block: &Block<'_>) -> Answer {
     block.expect_words(&[0])?;
+    cx.tree()?;
     end(&cx.shared, cx.header.tid);
     Ok(Reply::empty())
 }
