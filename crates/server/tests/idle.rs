@@ -1,6 +1,7 @@
 //! What an idle session costs. A process of its own, since it measures memory.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a test fails by panicking, and tells what it measured"
 )]
