@@ -287,6 +287,14 @@ fn establish(
             (number, server.registry.insert(number, facts, mailbox, now))
         }
     };
+    tracing::info!(
+        address = %cx.shared.address,
+        dialect = "SMB1",
+        session = number,
+        user = %identity.name,
+        reason = accepted.reason.code(),
+        "session set up"
+    );
     let session = Session {
         number,
         record,
