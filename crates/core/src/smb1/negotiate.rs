@@ -5,7 +5,7 @@ use countersign_wire::Writer;
 use countersign_wire::smb1::negotiate::{
     NO_DIALECT, NT_LM_0_12, NtResponse, NtResponseBytes, decode_dialects,
 };
-use countersign_wire::smb1::{Block, Capabilities, Flags2, SecurityMode, TimeZone};
+use countersign_wire::smb1::{Block, Capabilities, Flags2, SecurityMode, Text, TimeZone};
 
 use super::request::{Answer, Reply, Request, Stop};
 use super::state::Negotiated;
@@ -62,7 +62,10 @@ pub(super) fn handle(cx: &mut Request, block: &Block<'_>) -> Answer {
         }
     };
     let mut bytes = Vec::new();
-    content.encode(cx.text(), &mut Writer::new(&mut bytes));
+    // The names are Unicode whatever the request's Flags2 say: clients without it
+    // expect them so from servers that announce CAP_UNICODE.
+    let text = Text { unicode: true, ..cx.text() };
+    content.encode(text, &mut Writer::new(&mut bytes));
     let mut state = cx.shared.state.lock();
     state.signing.offered(enabled);
     state.negotiated = Some(Negotiated {
