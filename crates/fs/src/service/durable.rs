@@ -34,20 +34,23 @@ impl FileService {
         };
         let timeout = wanted.min(self.limits.durable_longest);
         *open.durable.lock() = Some(Durable {
-            create_guid: request.create_guid,
             timeout,
             generation: 0,
         });
-        if let Some(guid) = request.create_guid {
-            self.create_guids
-                .lock()
-                .insert((call.client, guid), open.id);
-        }
         Some(timeout)
     }
 
+    /// Remembers by which CREATE an open was made, durable or not.
+    pub(super) fn note_create_guid(&self, open: &Open) {
+        if let Some(guid) = open.create_guid {
+            self.create_guids
+                .lock()
+                .insert((open.client, guid), open.id);
+        }
+    }
+
     pub(super) fn forget_durable(&self, open: &Open) {
-        if let Some(guid) = open.create_guid() {
+        if let Some(guid) = open.create_guid {
             let mut guids = self.create_guids.lock();
             if guids.get(&(open.client, guid)) == Some(&open.id) {
                 guids.remove(&(open.client, guid));
@@ -122,7 +125,10 @@ impl FileService {
     ) -> Result<FsReply, FsError> {
         let open = self.opens.get(call.id).ok_or(FsError::NameNotFound)?;
         let durable = (*open.durable.lock()).ok_or(FsError::NameNotFound)?;
-        if durable.create_guid != call.create_guid
+        // Version 1 does not say which CREATE it was; one made by version 1 has none.
+        if call
+            .create_guid
+            .is_some_and(|guid| guid != open.create_guid.unwrap_or_default())
             || super::share_key(&open.share) != super::share_key(&context.share)
         {
             return Err(FsError::NameNotFound);
@@ -174,7 +180,7 @@ impl FileService {
         })))
     }
 
-    /// The durable open made with this CreateGuid by this client, for replayed
+    /// The open made with this CreateGuid by this client, for replayed
     /// CREATEs ([MS-SMB2] 3.3.5.9.10).
     pub fn find_by_create_guid(&self, client: Guid, create_guid: Guid) -> Option<Arc<Open>> {
         let id = *self.create_guids.lock().get(&(client, create_guid))?;

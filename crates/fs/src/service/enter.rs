@@ -43,6 +43,7 @@ impl FileService {
         };
         self.opens.insert(&open);
         self.note_app_instance(&open);
+        self.note_create_guid(&open);
         let mut metadata = found.metadata;
         if matches!(
             found.action,
@@ -221,10 +222,7 @@ impl FileService {
         }
         let others = state.caches_of_others(stream, lease, u64::MAX, |c| {
             let stat = is_stat_open(granted, c.is_lease()) && !overwrite;
-            !stat
-                && (overwrite
-                    || c.state.contains(LeaseState::WRITE)
-                    || c.then_to.is_some())
+            !stat && (overwrite || c.state.contains(LeaseState::WRITE) || c.then_to.is_some())
         });
         for number in others {
             let Some(c) = state.caches.iter().find(|c| c.number == number) else {
@@ -324,6 +322,7 @@ fn new_open(
         pid: call.pid,
         client: call.client,
         app_instance: call.app_instance,
+        create_guid: call.durable.and_then(|d| d.create_guid),
         parent_lease: parent_key(call.caching),
         opened_at: service.host.now(),
         case_sensitive: call.case_sensitive,

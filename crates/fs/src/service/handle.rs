@@ -38,6 +38,7 @@ pub struct Open {
     pub(super) pid: u32,
     pub(super) client: Guid,
     pub(super) app_instance: Option<Guid>,
+    pub(super) create_guid: Option<Guid>,
     /// Key of the lease on the folder that its client holds, if it said so.
     pub(super) parent_lease: Option<[u8; 16]>,
     pub(super) opened_at: FileTime,
@@ -68,7 +69,6 @@ pub(super) struct Binding {
 /// What makes an open durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Durable {
-    pub(super) create_guid: Option<Guid>,
     pub(super) timeout: Duration,
     /// Goes up at each disconnect and reconnect, so that an old timer finds nothing to do.
     pub(super) generation: u64,
@@ -235,9 +235,9 @@ impl Open {
         self.durable.lock().is_some()
     }
 
-    /// CreateGuid of a durable open, version 2.
+    /// CreateGuid that its CREATE had (a durable handle of version 2 was asked for).
     pub fn create_guid(&self) -> Option<Guid> {
-        self.durable.lock().and_then(|d| d.create_guid)
+        self.create_guid
     }
 
     /// Durable timeout granted.

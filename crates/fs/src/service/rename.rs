@@ -207,6 +207,9 @@ impl FileService {
         if node.delete_pending.load(Ordering::Acquire) {
             return Err(FsError::DeletePending);
         }
+        if directory {
+            return Ok(());
+        }
         let state = node.state.lock();
         let against = state.members.iter().any(|m| {
             m.open.is_directory()
