@@ -58,6 +58,25 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// Seconds since 1970 as a date and time, UTC.
+pub(crate) fn date(seconds: u64) -> String {
+    // Days to a civil date: years begin in March, so that the leap day is the last.
+    let days = seconds / 86_400 + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let year = year + era * 400 + next;
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// A control character in a name a client gave must not reach the terminal.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
@@ -76,6 +95,20 @@ mod tests {
             vec!["10".to_owned(), "b".to_owned()],
         ];
         assert_eq!(table(&["ID", "USER"], &rows), "ID  USER\n1   alice\n10  b");
+    }
+
+    #[test]
+    fn dates_are_civil() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00Z"),
+            (951_782_399, "2000-02-28 23:59:59Z"),
+            (951_782_400, "2000-02-29 00:00:00Z"),
+            (1_709_251_200, "2024-03-01 00:00:00Z"),
+            (1_795_365_875, "2026-11-22 16:44:35Z"),
+            (4_102_444_799, "2099-12-31 23:59:59Z"),
+        ] {
+            assert_eq!(date(seconds), text);
+        }
     }
 
     #[test]

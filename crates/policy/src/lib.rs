@@ -1,7 +1,7 @@
 //! The four signing settings, their layers, and the verdict for a peer.
 //!
 //! Pure: no bytes, no keys, no clock, no I/O. [`Layers::effective`] says which
-//! value of which layer is in force; [`verdict`] says what that means for one
+//! value of which layer is in force; [`verdict()`] says what that means for one
 //! peer at one of the protocol's three moments; [`live_change`] says what a
 //! change means for a session that exists already.
 #![forbid(unsafe_code)]

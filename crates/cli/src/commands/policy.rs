@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::Outcome;
 use crate::arguments::Place;
-use crate::output::{say, say_json, table};
+use crate::output::{date, say, say_json, table};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -254,6 +254,10 @@ fn rows(policy: &Json) -> String {
             text(standing.get("setting")),
             text(standing.get("value")),
             text(standing.get("source")),
+            standing
+                .get("since")
+                .and_then(Json::as_u64)
+                .map_or_else(|| "-".to_owned(), date),
             if shadowed.is_empty() {
                 "-".to_owned()
             } else {
@@ -261,7 +265,7 @@ fn rows(policy: &Json) -> String {
             },
         ]);
     }
-    let mut out = table(&["SETTING", "VALUE", "SET BY", "SHADOWS"], &rows);
+    let mut out = table(&["SETTING", "VALUE", "SET BY", "SINCE", "SHADOWS"], &rows);
     for side in ["server", "client"] {
         let effect = policy.get("effect").and_then(|effect| effect.get(side));
         out.push_str(&format!(
