@@ -98,6 +98,8 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
             Err(Stop::Status(NtStatus::FILE_LOCK_CONFLICT))
         }
         Err(FsError::LockNotGranted) if wait != LockWait::No => {
+            // Remembered like one that did not wait.
+            not_granted(cx, request.fid, first.map(|e| (e.offset, e.owner)));
             Err(Stop::Status(NtStatus::FILE_LOCK_CONFLICT))
         }
         Err(FsError::LockNotGranted) => {
@@ -179,13 +181,19 @@ fn element(range: &LockingRange, kind: LockKind) -> LockElement {
 /// CANCEL_LOCK: gives up a lock that waits for just these ranges.
 fn cancel(cx: &Request, request: &LockingAndx) -> Answer {
     let fid = cx.fid(request.fid);
-    let kind = request.kind - LockType::CANCEL_LOCK;
+    // Size and sharing of the ranges must be the same.
+    let told = LockType::LARGE_FILES | LockType::SHARED;
+    let same = |kind: LockType| (kind ^ request.kind).intersection(told).is_empty();
     let tickets: Vec<Ticket> = {
         let state = cx.shared.state.lock();
         let tasks: Vec<u64> = state
             .pending_locks
             .iter()
-            .filter(|p| p.fid == fid && p.ranges == request.locks && p.kind == kind)
+            .filter(|p| {
+                p.fid == fid
+                    && request.locks.first().is_some_and(|l| p.ranges.contains(l))
+                    && same(p.kind)
+            })
             .map(|p| p.task)
             .collect();
         state

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_fs::call::{DirSink, OpenCall};
 use countersign_fs::{DirEntry, FsCall, FsError, FsReply, Open, SmbPath};
 use countersign_wire::NtStatus;
-use countersign_wire::fscc::{AccessMask, CreateOptions, FileAttributes, ShareAccess};
+use countersign_wire::fscc::{AccessMask, CreateOptions, Disposition, FileAttributes, ShareAccess};
 use countersign_wire::smb1::Block;
 use countersign_wire::smb1::paths as wire;
 
@@ -277,14 +277,65 @@ pub(super) async fn nt_rename(cx: &mut Request, block: &Block<'_>) -> Answer {
     let link = match w.information_level {
         wire::RENAME_SET_LINK_INFO => true,
         wire::RENAME_RENAME_FILE => false,
-        // Moving clusters and copying were never served by Windows either.
-        0x0102 | wire::RENAME_MOVE_FILE => {
-            return Err(Stop::Status(NtStatus::INVALID_PARAMETER));
+        wire::RENAME_MOVE_FILE => {
+            // What the specification calls a move has always been a copy.
+            let from = cx.path(&old)?;
+            let to = target(cx, &from, &new)?;
+            copy(cx, from, to, w.search_attributes).await?;
+            return Ok(Reply::empty());
         }
+        MOVE_CLUSTERS => return Err(Stop::Status(NtStatus::INVALID_PARAMETER)),
         _ => return Err(Stop::Status(NtStatus::ACCESS_DENIED)),
     };
     let from = cx.path(&old)?;
     let to = target(cx, &from, &new)?;
     rename_one(cx, from, to, w.search_attributes, link).await?;
     Ok(Reply::empty())
+}
+
+/// NT_RENAME InformationLevel: move clusters, never served.
+const MOVE_CLUSTERS: u16 = 0x0102;
+
+/// Copies a file to a name that is free.
+async fn copy(cx: &Request, from: SmbPath, to: SmbPath, search: u16) -> Result<(), Stop> {
+    let read = OpenCall {
+        access: AccessMask::READ_DATA | AccessMask::READ_ATTRIBUTES | AccessMask::SYNCHRONIZE,
+        share_access: ShareAccess::READ | ShareAccess::WRITE,
+        options: CreateOptions::NON_DIRECTORY_FILE,
+        ..open_call(cx, from)
+    };
+    let source = open_patiently(cx, read).await?;
+    let length = source.metadata.end_of_file;
+    let result = if let_in(search, source.metadata.attributes) {
+        let write = OpenCall {
+            access: AccessMask::WRITE_DATA | AccessMask::READ_DATA | AccessMask::SYNCHRONIZE,
+            disposition: Disposition::Create,
+            options: CreateOptions::NON_DIRECTORY_FILE,
+            attributes: source.metadata.attributes,
+            ..open_call(cx, to)
+        };
+        match open_file(cx, write).await {
+            Ok(made) => {
+                let call = FsCall::CopyRange {
+                    from: Arc::clone(&source.open),
+                    from_offset: 0,
+                    to: Arc::clone(&made.open),
+                    to_offset: 0,
+                    length,
+                };
+                let copied = if length == 0 {
+                    Ok(())
+                } else {
+                    cx.call(call).await.map(|_| ())
+                };
+                close_file(cx, made.open).await;
+                copied.map_err(Stop::from)
+            }
+            Err(e) => Err(e.into()),
+        }
+    } else {
+        Err(Stop::Status(NtStatus::NO_SUCH_FILE))
+    };
+    close_file(cx, source.open).await;
+    result
 }

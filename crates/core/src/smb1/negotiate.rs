@@ -64,7 +64,10 @@ pub(super) fn handle(cx: &mut Request, block: &Block<'_>) -> Answer {
     let mut bytes = Vec::new();
     // The names are Unicode whatever the request's Flags2 say: clients without it
     // expect them so from servers that announce CAP_UNICODE.
-    let text = Text { unicode: true, ..cx.text() };
+    let text = Text {
+        unicode: true,
+        ..cx.text()
+    };
     content.encode(text, &mut Writer::new(&mut bytes));
     let mut state = cx.shared.state.lock();
     state.signing.offered(enabled);

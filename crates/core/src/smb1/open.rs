@@ -497,9 +497,9 @@ fn dos_open(mode: AccessMode, open: OpenMode, name: &str) -> Result<DosOpen, Sto
     let exists = open.exists().ok_or(bad_access)?;
     let disposition = match (exists, open.create()) {
         (FileExistsOption::Fail, true) => Disposition::Create,
-        // What is to be executed is there.
+        // As Windows has it for opens for execution.
         (FileExistsOption::Fail, false) if mode.access() == Some(ModeAccess::Execute) => {
-            Disposition::Open
+            Disposition::Create
         }
         (FileExistsOption::Fail, false) => return Err(bad_access),
         (FileExistsOption::Open, true) => Disposition::OpenIf,
@@ -839,6 +839,10 @@ pub(super) async fn open2(
         })
         .collect();
     let mode = AccessMode(p.access_mode);
+    if p.open_mode & 0x13 == 0 {
+        // Neither to open nor to create: OPEN_ANDX has another answer to that.
+        return Err(Stop::Status(NtStatus::OBJECT_NAME_COLLISION));
+    }
     let opened = dos_open_any(
         cx,
         mode,

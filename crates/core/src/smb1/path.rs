@@ -1,6 +1,6 @@
 //! Paths as SMB1 clients write them.
 
-use countersign_fs::SmbPath;
+use countersign_fs::{FsError, SmbPath};
 use countersign_wire::NtStatus;
 use countersign_wire::smb1::Flags2;
 
@@ -11,7 +11,15 @@ use crate::status;
 pub(super) fn parse(cx: &Request, wire: &str) -> Result<SmbPath, Stop> {
     let path = local(cx, wire);
     syntax(path)?;
-    SmbPath::parse(path).map_err(|e| Stop::Status(status::of(e)))
+    SmbPath::parse(path).map_err(refusal)
+}
+
+/// SMB1 tells a name that is too long as one that is not allowed.
+fn refusal(error: FsError) -> Stop {
+    Stop::Status(match error {
+        FsError::NameTooLong => NtStatus::OBJECT_NAME_INVALID,
+        other => status::of(other),
+    })
 }
 
 /// What Windows refuses in a path before it looks anything up: `.` and `..`
@@ -81,7 +89,7 @@ pub(super) fn parse_pattern(cx: &Request, wire: &str) -> Result<Pattern, Stop> {
         None => ("", path),
     };
     syntax(folder)?;
-    let folder = SmbPath::parse(folder).map_err(|e| Stop::Status(status::of(e)))?;
+    let folder = SmbPath::parse(folder).map_err(refusal)?;
     let pattern = match last {
         "" | "*.*" | "????????.???" => "*",
         ".." if folder.is_root() => return Err(Stop::Status(NtStatus::OBJECT_PATH_SYNTAX_BAD)),

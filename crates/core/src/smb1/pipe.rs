@@ -122,7 +122,9 @@ pub(super) fn write(cx: &Request, pipe: &PipeHandle, data: &[u8], mode: u16) -> 
     } else {
         data
     };
-    with_facts(cx, pipe.open.identity.as_deref(), |facts| pipe.open.write(message, facts))??;
+    with_facts(cx, pipe.open.identity.as_deref(), |facts| {
+        pipe.open.write(message, facts)
+    })??;
     Ok(u64::try_from(data.len()).unwrap_or(0))
 }
 

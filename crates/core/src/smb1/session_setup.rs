@@ -272,7 +272,11 @@ fn establish(
     };
     let caller = Arc::new(Caller {
         user_sid: identity.user_sid.as_bytes().to_vec(),
-        group_sids: identity.group_sids.iter().map(|s| s.as_bytes().to_vec()).collect(),
+        group_sids: identity
+            .group_sids
+            .iter()
+            .map(|s| s.as_bytes().to_vec())
+            .collect(),
         administrator: identity.administrator,
         name: identity.name.clone(),
     });

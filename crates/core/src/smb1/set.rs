@@ -19,10 +19,6 @@ use crate::info::{SetContext, set as set_class};
 pub(super) async fn path(cx: &Request, t: &Transaction) -> Result<Outcome, Stop> {
     let (level, name) = decode_path_information(&t.parameters, cx.text())?;
     let path = cx.path(&name)?;
-    if level == SetLevel::EndOfFileInfo as u16 {
-        // By path Windows knows only the pass-through level, and clients rely on it.
-        return Err(Stop::Status(NtStatus::INVALID_LEVEL));
-    }
     let access = match level_class(level)? {
         Class::Dos(SetLevel::InfoSetEas) => AccessMask::WRITE_EA,
         Class::Dos(_) => AccessMask::WRITE_ATTRIBUTES,
@@ -42,7 +38,12 @@ pub(super) async fn path(cx: &Request, t: &Transaction) -> Result<Outcome, Stop>
         ..open_call(cx, path)
     };
     let opened = open_file(cx, call).await?;
-    let result = apply(cx, &opened.open, level, &t.data).await;
+    // By path Windows knows only the pass-through level, and clients rely on it.
+    let result = if level == SetLevel::EndOfFileInfo as u16 {
+        Err(Stop::Status(NtStatus::INVALID_LEVEL))
+    } else {
+        apply(cx, &opened.open, level, &t.data).await
+    };
     close_file(cx, opened.open).await;
     result?;
     Ok(Outcome::new(NtStatus::SUCCESS, vec![0, 0], Vec::new()))
