@@ -216,6 +216,10 @@ fn wishes(cx: &Context<'_>, request: &CreateRequest<'_>) -> Result<Wishes, NtSta
     }
     let smb3 = revision >= dialect::SMB_3_0;
     out.reconnect = dhnc.or(dh2c.filter(|_| smb3));
+    if out.reconnect.is_none() && request.oplock_level != OPLOCK_LEVEL_LEASE {
+        // A reconnection names its lease whatever level it asks for.
+        out.lease = None;
+    }
     out.durable = dhnq.or(dh2q.filter(|_| smb3));
     Ok(out)
 }
