@@ -359,7 +359,13 @@ impl Handle for LocalHandle {
         }
         self.changed();
         let length = beyond - offset;
-        for how in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
+        let attributes = self.dos()?.attributes.unwrap_or_default();
+        let ways: &[FallocateFlags] = if attributes.contains(FileAttributes::SPARSE_FILE) {
+            &[FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE]
+        } else {
+            &[FallocateFlags::ZERO_RANGE]
+        };
+        for &how in ways {
             match rustix::fs::fallocate(fd, how | FallocateFlags::KEEP_SIZE, offset, length) {
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
                 other => return other.map_err(fs_error),

@@ -114,7 +114,7 @@ fn start(cx: &mut Context<'_>, request: &CreateRequest<'_>) -> Result<Step, NtSt
     }
     let name = request.name_text();
     let path = path(&name)?;
-    if let Some(step) = replayed(cx, &wishes) {
+    if let Some(step) = replayed(cx, request.oplock_level, &wishes) {
         return step;
     }
     let client = client(cx);
@@ -280,15 +280,23 @@ fn reconnect_call(
 /// [MS-SMB2] 3.3.5.9.10: a CREATE that was carried out before, sent again over
 /// another channel, gets the same open; the same CreateGuid without the flag
 /// is refused.
-fn replayed(cx: &mut Context<'_>, wishes: &Wishes) -> Option<Result<Step, NtStatus>> {
+fn replayed(
+    cx: &mut Context<'_>,
+    level: u8,
+    wishes: &Wishes,
+) -> Option<Result<Step, NtStatus>> {
     let Some(Durable::V2 { create_guid, .. }) = wishes.durable else { return None };
-    if cx.request.header.flags.contains(HeaderFlags::REPLAY_OPERATION)
-        && cx.link.server.files.is_create_pending(client(cx), create_guid)
-    {
-        return Some(Err(NtStatus::FILE_NOT_AVAILABLE));
-    }
-    let open = cx.link.server.files.find_by_create_guid(client(cx), create_guid)?;
     let replay = cx.request.header.flags.contains(HeaderFlags::REPLAY_OPERATION);
+    let name = (client(cx), create_guid);
+    if cx.link.server.files.is_create_pending(name.0, name.1) {
+        // The first one still waits, for a break or the disk.
+        return Some(Err(if replay {
+            NtStatus::FILE_NOT_AVAILABLE
+        } else {
+            NtStatus::DUPLICATE_OBJECTID
+        }));
+    }
+    let open = cx.link.server.files.find_by_create_guid(name.0, name.1)?;
     if !replay {
         return Some(Err(NtStatus::DUPLICATE_OBJECTID));
     }
@@ -311,14 +319,27 @@ fn replayed(cx: &mut Context<'_>, wishes: &Wishes) -> Option<Result<Step, NtStat
     };
     Some(Ok(Step::call(FsCall::Stat { open: Arc::clone(&open) }, move |_, result| match result {
         Ok(FsReply::Metadata(metadata)) => {
+            // The level of a replay is given back as it was sent; the open keeps its own.
+            let caching = match open.caching() {
+                lease @ CachingGrant::Lease { .. } => lease,
+                _ => match caching(level, &Wishes::default()) {
+                    CachingRequest::Oplock(level) => CachingGrant::Oplock(level),
+                    _ => CachingGrant::None,
+                },
+            };
+            let keeps = match caching {
+                CachingGrant::Oplock(level) => level == OplockLevel::Batch,
+                CachingGrant::Lease { .. } => true,
+                CachingGrant::None => false,
+            };
             let opened = Opened {
                 action: open.create_action(),
-                caching: open.caching(),
+                caching,
                 rights: Rights {
                     granted: open.granted_access(),
                     maximal: open.maximal_access(),
                 },
-                durable: open.durable_timeout(),
+                durable: open.durable_timeout().filter(|_| keeps),
                 metadata: *metadata,
                 reconnected: false,
                 open,

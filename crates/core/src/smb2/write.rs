@@ -2,7 +2,7 @@
 
 use countersign_fs::{FsCall, FsReply};
 use countersign_wire::NtStatus;
-use countersign_wire::fscc::CreateOptions;
+use countersign_wire::fscc::{AccessMask, CreateOptions};
 use countersign_wire::smb2::{
     WRITEFLAG_WRITE_THROUGH, WRITEFLAG_WRITE_UNBUFFERED, WriteRequest, WriteResponse, channel,
     dialect,
@@ -39,7 +39,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let too_far = end.is_none_or(|end| {
         i64::try_from(end).is_err() || (length > 0 && end > MAX_FILE_SIZE)
     });
-    if request.offset != APPEND && too_far {
+    // Only an open that may do nothing but append has no use for an offset.
+    let appends = request.offset == APPEND && !open.may(AccessMask::WRITE_DATA);
+    if too_far && !appends {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
     let mut through = open.options().contains(CreateOptions::WRITE_THROUGH);

@@ -254,6 +254,12 @@ impl FileService {
             return Err(FsError::InvalidParameter);
         }
         need(open, AccessMask::READ_DATA)?;
+        let metadata = open.handle.metadata()?;
+        if !metadata.attributes.contains(FileAttributes::SPARSE_FILE) {
+            // Only sparse files have holes that are told.
+            let end = offset.saturating_add(length).min(metadata.end_of_file);
+            return Ok(if offset < end { vec![(offset, end - offset)] } else { Vec::new() });
+        }
         open.handle.allocated(offset, length)
     }
 
