@@ -257,7 +257,10 @@ fn reconnect_call(
 ) -> Result<Step, NtStatus> {
     let (id, create_guid) = match reconnect {
         Reconnect::V1(id) => (id, None),
-        Reconnect::V2 { file_id, create_guid } => (file_id, Some(create_guid)),
+        // No CreateGuid at all is as in version 1.
+        Reconnect::V2 { file_id, create_guid } => {
+            (file_id, Some(create_guid).filter(|g| *g != Guid::default()))
+        }
     };
     let name = request.name_text();
     let call = ReconnectCall {
