@@ -437,7 +437,11 @@ impl Smb2 {
         if self.state.negotiated().is_some_and(|n| n.is_smb3()) {
             let replay = request.header.flags.contains(HeaderFlags::REPLAY_OPERATION);
             let sequence = request.header.channel_sequence();
-            let lawful = open.state.lock().request_begins(sequence, replay);
+            let lawful = {
+                let mut state = open.state.lock();
+                state.used = true;
+                state.request_begins(sequence, replay)
+            };
             request.counted = true;
             request.open = Some(open);
             if !lawful && row.changes {

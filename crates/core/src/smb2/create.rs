@@ -257,10 +257,7 @@ fn reconnect_call(
 ) -> Result<Step, NtStatus> {
     let (id, create_guid) = match reconnect {
         Reconnect::V1(id) => (id, None),
-        // No CreateGuid at all is as in version 1.
-        Reconnect::V2 { file_id, create_guid } => {
-            (file_id, Some(create_guid).filter(|g| *g != Guid::default()))
-        }
+        Reconnect::V2 { file_id, create_guid } => (file_id, Some(create_guid)),
     };
     let name = request.name_text();
     let call = ReconnectCall {
@@ -310,6 +307,10 @@ fn replayed(
     let Some(file_id) = session.file_id_of(&open) else {
         return Some(Err(NtStatus::ACCESS_DENIED));
     };
+    if session.open(file_id).is_some_and(|entry| entry.state.lock().used) {
+        // It was worked with since: not the same CREATE again but a new one.
+        return None;
+    }
     let lease_key = wishes.lease.map(|l| l.key);
     if lease_key.is_some() && open.lease_key() != lease_key {
         return Some(Err(NtStatus::ACCESS_DENIED));

@@ -467,8 +467,8 @@ pub struct OpenState {
     pub durable: bool,
     /// Resilient, [MS-SMB2] 3.3.5.15.9.
     pub resilient: bool,
-    /// A DACL, names or other state that the file commands keep with the open.
-    pub enumerated: bool,
+    /// A request used it: a CREATE sent again is no replay any more.
+    pub used: bool,
 }
 
 /// All SMB2 sessions of a server by SessionId, finished or not: GlobalSessionTable.
