@@ -117,7 +117,15 @@ pub fn verify(
 ) -> Result<Proof, FailureReason> {
     let challenge = responses.server_challenge;
     match responses.nt.len() {
-        0 if responses.lm.len() == V1_LENGTH => {
+        n if n < V1_LENGTH && responses.lm.len() == V1_LENGTH => {
+            // NTLMv1 in the LM field alone, as Windows NT takes it; nmap sends it,
+            // with a cut one beside.
+            let v1 = Zeroizing::new(desl(nt_hash.as_bytes(), challenge));
+            if allowed.v1 && equal(v1.as_slice(), responses.lm) {
+                let base_key = md4(nt_hash.as_bytes());
+                let key_exchange_key = base_key.clone();
+                return Ok(Proof { version: NtlmVersion::V1, base_key, key_exchange_key });
+            }
             if !allowed.lm_v2 {
                 return Err(FailureReason::LmRefused);
             }
@@ -222,7 +230,13 @@ mod tests {
             "d87262b0cde4b1cb7499becccdf10784"
         );
         assert_eq!(proof.base_key, proof.key_exchange_key);
-        // The same in both fields, whatever was negotiated (nmap).
+        for cut in [&nt[..8], &[]] {
+            let proof = verify(&hash, &responses(&nt, cut, true), ALL).unwrap();
+            assert_eq!(proof.version, NtlmVersion::V1);
+            let v2_only = Allowed { v1: false, ..ALL };
+            assert!(verify(&hash, &responses(&nt, cut, true), v2_only).is_err());
+        }
+        // The same in both fields, whatever was negotiated.
         let proof = verify(&hash, &responses(&nt, &nt, true), ALL).unwrap();
         assert_eq!(proof.version, NtlmVersion::V1);
         // [MS-NLMP] 4.2.3: NTLMv1 with extended session security.
