@@ -248,12 +248,11 @@ fn what_is_asked_and_what_is_granted() {
 fn oplocks_beside_leases() {
     let rig = rig();
     let (a, b) = (rig.peer(1), rig.peer(2));
-    for (name, held, level) in [
-        ("r", R, CachingGrant::Oplock(OplockLevel::LevelTwo)),
-        ("rh", RH, CachingGrant::None),
+    for (key, name, held, level) in [
+        (1, "r", R, CachingGrant::Oplock(OplockLevel::LevelTwo)),
+        (2, "rh", RH, CachingGrant::None),
     ] {
-        a.open_with(name, |c| c.caching = lease(name.len() as u8, held))
-            .unwrap();
+        a.open_with(name, |c| c.caching = lease(key, held)).unwrap();
         let o = b.open_with(name, |c| c.caching = batch()).unwrap();
         assert_eq!(o.caching, level, "{name}");
     }
@@ -435,6 +434,41 @@ fn durable_opens_come_back() {
 }
 
 #[test]
+fn durable_opens_with_leases_come_back_again_and_again() {
+    let rig = rig();
+    let a = rig.peer(1);
+    let f = a
+        .open_with("f", |c| {
+            c.caching = lease(1, RWH);
+            c.durable = durable(1);
+        })
+        .unwrap();
+    gone(&a);
+    for round in 0..3u64 {
+        let b = rig.peer(1);
+        let other = come_back(&b, &f.open, |c| c.lease_key = Some([9; 16]));
+        assert_eq!(other.unwrap_err(), FsError::NameNotFound);
+        let name = come_back(&b, &f.open, |c| {
+            c.lease_key = Some([1; 16]);
+            c.path = Some(path("elsewhere"));
+        });
+        assert_eq!(name.unwrap_err(), FsError::InvalidParameter);
+        let owner = OpenOwner {
+            connection: 10 + round,
+            session: 2,
+            tree: 3,
+        };
+        let back = come_back(&b, &f.open, |c| {
+            c.lease_key = Some([1; 16]);
+            c.owner = owner;
+        });
+        assert_eq!(granted(&back.unwrap()), RWH);
+        rig.service
+            .close_owned(OpenOwner { tree: 0, ..owner }, true);
+    }
+}
+
+#[test]
 fn durable_opens_end() {
     let rig = rig();
     let (a, b) = (rig.peer(1), rig.peer(2));
@@ -531,4 +565,37 @@ fn shares_that_grant_less() {
     let rig = rig_with(FsLimits::default(), options);
     let o = rig.peer(1).open_with("f", |c| c.caching = batch()).unwrap();
     assert_eq!(o.caching, CachingGrant::Oplock(OplockLevel::LevelTwo));
+}
+
+#[test]
+fn waiting_opens_and_disconnected_handles_have_limits() {
+    let limits = FsLimits {
+        waiting_opens_per_file: 1,
+        durable_disconnected: 1,
+        ..FsLimits::default()
+    };
+    let rig = rig_with(limits, ShareOptions::default());
+    let (a, b) = (rig.peer(1), rig.peer(2));
+    let keep = |name: &str| {
+        a.open_with(name, |c| {
+            c.caching = batch();
+            c.durable = durable(1);
+        })
+        .unwrap()
+        .open
+    };
+    let (f, g) = (keep("f"), keep("g"));
+    b.start_open("f", |_| {}).unwrap_err();
+    let second = b.start_open("f", |_| {});
+    assert!(matches!(second, Ok(Err(FsError::InsufficientResources))));
+    a.call(FsCall::AcknowledgeOplock {
+        open: f.clone(),
+        level: OplockLevel::LevelTwo,
+    })
+    .unwrap();
+    let h = keep("h");
+    gone(&a);
+    assert!(f.is_closed(), "level II does not keep it");
+    assert_eq!([g.is_closed(), h.is_closed()], [false, true], "one is kept");
+    assert_eq!(rig.service.statistics().disconnected, 1);
 }

@@ -633,3 +633,35 @@ fn copies_on_the_server() {
     assert_eq!(a.read(&f, 0, 20).unwrap(), b"0101234567");
     assert_eq!(copy(&f, 5, &g, 0, 6).unwrap_err(), FsError::EndOfFile);
 }
+
+#[test]
+fn deletion_of_a_file_is_not_deletion_of_its_streams() {
+    let rig = rig();
+    let a = rig.peer(1);
+    let (f, s) = (a.open("f"), a.open("f:s"));
+    a.delete(&f, true).unwrap();
+    assert_eq!([f.delete_pending(), s.delete_pending()], [true, false]);
+    // But the name is as good as gone, and the file goes with the last of them.
+    assert_eq!(
+        a.open_with("f:s", |_| {}).unwrap_err(),
+        FsError::DeletePending
+    );
+    a.close(&f);
+    a.close(&s);
+    let o = a.open_with("f", |c| c.disposition = Disposition::Open);
+    assert_eq!(o.unwrap_err(), FsError::NameNotFound);
+}
+
+#[test]
+fn long_descriptors_are_refused() {
+    let limits = FsLimits {
+        security_bytes: 20,
+        ..FsLimits::default()
+    };
+    let rig = rig_with(limits, ShareOptions::default());
+    let a = rig.peer(1);
+    let long = a.open_with("f", |c| c.security = Some(vec![1; 21]));
+    assert_eq!(long.unwrap_err(), FsError::InvalidSecurityDescriptor);
+    let none = a.open_with("f", |c| c.disposition = Disposition::Open);
+    assert_eq!(none.unwrap_err(), FsError::NameNotFound, "nothing was made");
+}

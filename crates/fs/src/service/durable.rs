@@ -72,6 +72,7 @@ impl FileService {
         if open.is_closed()
             || !keeps_handle(open.caching())
             || open.delete_on_close.load(Ordering::Acquire)
+            || open.node.delete_pending.load(Ordering::Acquire)
             || open.delete_pending()
         {
             return false;

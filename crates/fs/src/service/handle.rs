@@ -205,8 +205,11 @@ impl Open {
     /// Whether the file (or the stream) goes when the last open is closed:
     /// FileStandardInformation.DeletePending.
     pub fn delete_pending(&self) -> bool {
-        self.node.delete_pending.load(Ordering::Acquire)
-            || self.stream.delete_pending.load(Ordering::Acquire)
+        if self.is_stream() {
+            self.stream.delete_pending.load(Ordering::Acquire)
+        } else {
+            self.node.delete_pending.load(Ordering::Acquire)
+        }
     }
 
     /// Caching it holds now.

@@ -258,7 +258,11 @@ impl FileService {
         if !metadata.attributes.contains(FileAttributes::SPARSE_FILE) {
             // Only sparse files have holes that are told.
             let end = offset.saturating_add(length).min(metadata.end_of_file);
-            return Ok(if offset < end { vec![(offset, end - offset)] } else { Vec::new() });
+            return Ok(if offset < end {
+                vec![(offset, end - offset)]
+            } else {
+                Vec::new()
+            });
         }
         open.handle.allocated(offset, length)
     }

@@ -129,7 +129,7 @@ impl FileService {
         if !open.granted.contains(AccessMask::READ_DATA) {
             return Outcome::Ready(Err(FsError::AccessDenied));
         }
-        if open.delete_pending() {
+        if open.node.delete_pending.load(Ordering::Acquire) {
             return Outcome::Ready(Err(FsError::DeletePending));
         }
         let watcher = match self.watcher(open, filter, recursive) {

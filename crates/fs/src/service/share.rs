@@ -25,8 +25,8 @@ impl core::fmt::Debug for Share {
 /// What a share allows. Start from `ShareOptions::default()`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareOptions {
-    /// Nothing may be changed: rights that would are refused at open with
-    /// `AccessDenied`, creation with `MediaWriteProtected`. Default no.
+    /// Nothing may be changed: opens that could are refused with
+    /// `AccessDenied`. Default no.
     pub read_only: bool,
     /// Names compare with case for everybody. Default no.
     pub case_sensitive: bool,
