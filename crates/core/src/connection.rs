@@ -55,6 +55,12 @@ pub enum Signal {
         /// Why, for the log.
         reason: &'static str,
     },
+    /// The credentials of the session have run out: it must authenticate again
+    /// ([MS-SMB2] 3.3.5.2.9); what it has open stays.
+    ExpireSession {
+        /// Number of the session in the [registry](crate::registry).
+        session: u64,
+    },
 }
 
 /// Where signals for a connection go. Must not block and must not call back

@@ -112,6 +112,11 @@ impl SessionRecord {
         now.monotonic.saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
 
+    /// Tells the owning connection that the session's credentials have run out.
+    pub fn expire(&self) {
+        self.mailbox.post(Signal::ExpireSession { session: self.id });
+    }
+
     /// Asks the owning connection to end the session.
     pub fn end(&self, reason: &'static str) {
         self.mailbox.post(Signal::EndSession { session: self.id, reason });

@@ -490,6 +490,11 @@ impl FrontEnd for Smb2 {
                 }
             }
             Signal::EndSession { session, reason } => self.forget_session(link, session, reason),
+            Signal::ExpireSession { session } => {
+                if let Some(session) = self.state.session_of(session) {
+                    session.expire();
+                }
+            }
         }
         self.flush(link);
     }

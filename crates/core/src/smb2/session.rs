@@ -91,10 +91,12 @@ impl Session {
         self.login.lock().state
     }
 
-    pub(crate) fn set_state(&self, state: SessionState) {
+    /// The credentials have run out: only what ends things works until the
+    /// client has authenticated again.
+    pub(crate) fn expire(&self) {
         let mut login = self.login.lock();
-        if login.state != SessionState::Ended {
-            login.state = state;
+        if login.state == SessionState::Valid {
+            login.state = SessionState::Expired;
         }
     }
 

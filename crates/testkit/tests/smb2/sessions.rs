@@ -374,3 +374,30 @@ fn one_client_speaks_one_dialect() {
     let mut new = negotiated(&server, dialect::SMB_3_1_1);
     assert_eq!(new.logon(&alice()).unwrap().status(), NtStatus::SUCCESS);
 }
+
+#[test]
+fn an_expired_session_authenticates_again() {
+    let server = TestServer::required();
+    for dialect in DIALECTS {
+        let mut client = connected(&server, dialect);
+        let id = client.session().id;
+        server.server.registry.get(id).unwrap().expire();
+        client.wire.settle();
+        let tree = client.tree;
+        let reply = client.tree_connect(r"\\server\share").unwrap();
+        assert_eq!(reply.status(), NtStatus::NETWORK_SESSION_EXPIRED);
+        assert_eq!(reply.signature, Some(true));
+        assert_eq!(echo(&mut client).unwrap().status(), NtStatus::SUCCESS);
+        let reply = client.logon(&Logon { session: id, ..alice() }).unwrap();
+        assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+        client.tree = tree;
+        let reply =
+            client.call(Command::TREE_DISCONNECT, |w| TreeDisconnectRequest.encode(w)).unwrap();
+        assert_eq!(reply.status(), NtStatus::SUCCESS);
+        server.server.registry.get(id).unwrap().expire();
+        client.wire.settle();
+        let reply = client.call(Command::LOGOFF, |w| LogoffRequest.encode(w)).unwrap();
+        assert_eq!(reply.status(), NtStatus::SUCCESS);
+        client.wire.hang_up();
+    }
+}
