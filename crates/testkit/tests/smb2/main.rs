@@ -20,7 +20,6 @@ use countersign_localfs::LocalFs;
 use countersign_policy::{Effective, Setting, Settings, Value};
 use countersign_testkit::memory::{MemoryServer, MemoryWire, config};
 use countersign_testkit::smb2::{Client, Logon, Offer, Reply};
-use countersign_testkit::wire::Wire;
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::*;
 

@@ -319,3 +319,39 @@ fn a_downgraded_or_altered_negotiation_cannot_log_on_in_3_1_1() {
         assert_eq!(reply.status(), NtStatus::ACCESS_DENIED);
     }
 }
+
+#[test]
+fn a_client_downgraded_to_2_0_2_by_smb1_finds_out() {
+    // Somebody took "SMB 2.???" out of the client's SMB1 NEGOTIATE.
+    let server = TestServer::new(|_| {});
+    let mut c = client(&server);
+    c.wire.send(&smb1_negotiate(&["SMB 2.002"]));
+    c.reply().unwrap();
+    c.message_id = 1;
+    c.dialect = 0x202;
+    c.logon(&Logon::new("alice", PASSWORD)).unwrap();
+    c.tree_connect(r"\\server\IPC$").unwrap();
+    let offer = Offer::dialect(dialect::SMB_3_0);
+    let reply = c.call(Command::IOCTL, |w| {
+        w.u16(57);
+        w.u16(0);
+        w.u32(0x0014_0204);
+        w.u64(u64::MAX);
+        w.u64(u64::MAX);
+        w.u32(120);
+        w.u32(28);
+        w.u32(0);
+        w.u32(0);
+        w.u32(0);
+        w.u32(24);
+        w.u32(1);
+        w.u32(0);
+        w.u32(offer.capabilities.bits());
+        w.bytes(&offer.guid.0);
+        w.u16(offer.security_mode.bits());
+        w.u16(2);
+        w.u16(0x0202);
+        w.u16(0x0300);
+    });
+    assert!(reply.is_none() && c.wire.closed());
+}
