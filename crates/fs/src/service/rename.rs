@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use countersign_wire::fscc::{AccessMask, FileAttributes, LeaseState, ShareAccess};
+use countersign_wire::fscc::{AccessMask, CompletionFilter, FileAttributes, LeaseState, ShareAccess};
 
 use super::FileService;
 use super::attempt::Attempt;
@@ -265,6 +265,11 @@ impl FileService {
         } else {
             self.happened(&open.share, from, Happened::Removed { directory });
             self.happened(&open.share, to, Happened::Added { directory });
+        }
+        if !directory {
+            // Windows tells of the new name that it changed, too.
+            let changed = CompletionFilter::ATTRIBUTES | CompletionFilter::CREATION;
+            self.happened(&open.share, to, Happened::Modified(changed));
         }
         self.break_folder(&open.share, from, open.client, open.parent_lease);
         if from.parent() != to.parent() {
