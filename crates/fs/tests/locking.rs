@@ -182,6 +182,8 @@ fn changes_are_told_and_kept_between_calls() {
             (ChangeAction::Modified, "f".into()),
             (ChangeAction::RenamedOldName, "f".into()),
             (ChangeAction::RenamedNewName, "g".into()),
+            // As Windows has it: attributes and creation of the new name, too.
+            (ChangeAction::Modified, "g".into()),
         ]
     );
     // Below the folder only with the tree.
