@@ -6,8 +6,8 @@ use countersign_wire::smb1::{Block, Chain, Command};
 
 use super::request::{Answer, Finished, Request, Stop};
 use super::{
-    close, directory, disk, echo, exit, file_io, information, locking, logoff, names, negotiate,
-    open, search, session_setup, transaction, tree,
+    close, directory, disk, dos_open, echo, exit, file_io, information, locking, logoff, names,
+    negotiate, open, search, session_setup, transaction, tree,
 };
 
 /// What must hold before a command is carried out, checked in this order.
@@ -152,11 +152,11 @@ async fn other(cx: &mut Request, block: &Block<'_>) -> Answer {
         Command::PROCESS_EXIT => exit::handle(cx, block),
 
         Command::NT_CREATE_ANDX => open::nt_create_andx(cx, block).await,
-        Command::OPEN_ANDX => open::open_andx(cx, block).await,
-        Command::OPEN => open::open(cx, block).await,
-        Command::CREATE => open::create(cx, block, false).await,
-        Command::CREATE_NEW => open::create(cx, block, true).await,
-        Command::CREATE_TEMPORARY => open::create_temporary(cx, block).await,
+        Command::OPEN_ANDX => dos_open::open_andx(cx, block).await,
+        Command::OPEN => dos_open::open(cx, block).await,
+        Command::CREATE => dos_open::create(cx, block, false).await,
+        Command::CREATE_NEW => dos_open::create(cx, block, true).await,
+        Command::CREATE_TEMPORARY => dos_open::create_temporary(cx, block).await,
         Command::CLOSE => close::handle(cx, block).await,
         Command::FLUSH => close::flush(cx, block).await,
 

@@ -62,7 +62,7 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
         LockKind::Exclusive
     };
     let elements: Vec<LockElement> = request.locks.iter().map(|r| element(r, kind)).collect();
-    let first = elements.first().copied();
+    let first = elements.first().map_or(0, |e| e.offset);
     let wait = match request.timeout {
         0 => LockWait::No,
         u32::MAX => LockWait::Forever,
@@ -99,12 +99,18 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
         }
         Err(FsError::LockNotGranted) if wait != LockWait::No => {
             // Remembered like one that did not wait.
-            not_granted(cx, request.fid, first.map(|e| (e.offset, e.owner)));
+            not_granted(cx, request.fid, first);
             Err(Stop::Status(NtStatus::FILE_LOCK_CONFLICT))
         }
         Err(FsError::LockNotGranted) => {
-            let element = first.map(|e| (e.offset, e.owner));
-            Err(Stop::Status(not_granted(cx, request.fid, element)))
+            let status = not_granted(cx, request.fid, first);
+            // Several ranges at once are never told which.
+            let several = request.locks.len() > 1;
+            Err(Stop::Status(if several {
+                NtStatus::FILE_LOCK_CONFLICT
+            } else {
+                status
+            }))
         }
         Err(FsError::FileClosed) if wait != LockWait::No => {
             Err(Stop::Status(NtStatus::RANGE_NOT_LOCKED))
@@ -118,23 +124,18 @@ const ALWAYS_CONFLICT: u64 = 0xEF00_0000;
 
 /// The status of a lock that was not granted: a second try at the same place
 /// through the same FID is told of a conflict, as Windows does.
-fn not_granted(cx: &Request, fid: u16, lock: Option<(u64, u32)>) -> NtStatus {
-    let Some((offset, owner)) = lock else {
-        return NtStatus::LOCK_NOT_GRANTED;
-    };
-    if offset >= ALWAYS_CONFLICT && offset >> 63 == 0 {
-        return NtStatus::FILE_LOCK_CONFLICT;
-    }
+fn not_granted(cx: &Request, fid: u16, offset: u64) -> NtStatus {
     let fid = cx.fid(fid);
     let mut state = cx.shared.state.lock();
-    let Some(file) = state.files.get_mut(&fid) else {
-        return NtStatus::LOCK_NOT_GRANTED;
+    let known = match state.files.get_mut(&fid) {
+        Some(file) => file.failed_lock.replace(offset) == Some(offset),
+        None => false,
     };
-    if file.failed_lock == Some((offset, owner)) {
-        return NtStatus::FILE_LOCK_CONFLICT;
+    if known || (offset >= ALWAYS_CONFLICT && offset >> 63 == 0) {
+        NtStatus::FILE_LOCK_CONFLICT
+    } else {
+        NtStatus::LOCK_NOT_GRANTED
     }
-    file.failed_lock = Some((offset, owner));
-    NtStatus::LOCK_NOT_GRANTED
 }
 
 /// Locks or unlocks one range of this request's process at once.
@@ -162,9 +163,7 @@ pub(super) async fn lock_one(
         .await
     {
         Ok(_) => Ok(()),
-        Err(FsError::LockNotGranted) => {
-            Err(Stop::Status(not_granted(cx, fid, Some((offset, owner)))))
-        }
+        Err(FsError::LockNotGranted) => Err(Stop::Status(not_granted(cx, fid, offset))),
         Err(e) => Err(e.into()),
     }
 }

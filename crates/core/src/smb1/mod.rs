@@ -10,6 +10,7 @@ mod close;
 mod directory;
 mod disk;
 mod dispatch;
+mod dos_open;
 mod echo;
 mod exit;
 mod file_io;

@@ -29,7 +29,7 @@ fn syntax(path: &str) -> Result<(), Stop> {
     let mut components = path.split(['\\', '/']).filter(|c| !c.is_empty()).peekable();
     while let Some(component) = components.next() {
         match component {
-            "." if components.peek().is_some() || depth > 0 => {
+            "." if components.peek().is_some() => {
                 return Err(Stop::Status(NtStatus::OBJECT_PATH_NOT_FOUND));
             }
             "." => return Err(Stop::Status(NtStatus::OBJECT_NAME_INVALID)),

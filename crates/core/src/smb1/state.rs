@@ -273,8 +273,8 @@ pub(crate) struct File {
     pub(crate) kind: FileKind,
     /// Position of SEEK.
     pub(crate) position: u64,
-    /// First byte and owner of the lock that failed last.
-    pub(crate) failed_lock: Option<(u64, u32)>,
+    /// First byte of the lock that failed last.
+    pub(crate) failed_lock: Option<u64>,
 }
 
 /// A file or a pipe.

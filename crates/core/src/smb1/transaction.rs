@@ -11,7 +11,7 @@ use countersign_wire::smb1::transaction::{
 
 use super::request::{Answer, Reply, Request, Stop};
 use super::state::{Head, Incomplete, TransactionKey};
-use super::{directory, find, fs_information, nt_transact, open, pipe, query, set};
+use super::{directory, dos_open, find, fs_information, nt_transact, open, pipe, query, set};
 
 /// A transaction's answer and its status.
 pub(super) struct Outcome {
@@ -167,7 +167,7 @@ async fn trans2(cx: &mut Request, t: Transaction) -> Result<Outcome, Stop> {
         Trans2::GET_DFS_REFERRAL => Err(Stop::Status(NtStatus::NOT_FOUND)),
         Trans2::SET_FILE_INFORMATION => set::file(cx, &t).await,
         _ if pipe => Err(Stop::Status(NtStatus::INVALID_DEVICE_REQUEST)),
-        Trans2::OPEN2 => open::open2(cx, &t.parameters, &t.data)
+        Trans2::OPEN2 => dos_open::open2(cx, &t.parameters, &t.data)
             .await
             .map(Outcome::from),
         Trans2::FIND_FIRST2 => find::first(cx, &t).await,

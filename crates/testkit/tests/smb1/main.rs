@@ -6,6 +6,7 @@
     reason = "tests fail loudly"
 )]
 
+mod captures;
 mod client;
 mod files;
 mod limits;

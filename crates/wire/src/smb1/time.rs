@@ -78,7 +78,7 @@ impl TimeZone {
         }
         DosTime {
             date: bits((year - 1980) << 9 | month << 5 | day),
-            time: bits((second / 3600) << 11 | (second / 60 % 60) << 5 | second % 60 / 2),
+            time: bits(((second / 3600) << 11) | ((second / 60 % 60) << 5) | (second % 60 / 2)),
         }
     }
 }

@@ -70,7 +70,8 @@ macro_rules! words {
         #[allow(missing_docs)] // the fields are the specification's, by name
         pub struct $name { $(pub $field: $t),* }
 
-        #[allow(dead_code, unused_mut, unused_variables)]
+        // Small structs of numbers: a reference is as good as a copy.
+        #[allow(dead_code, unused_mut, unused_variables, clippy::wrong_self_convention)]
         impl $name {
             /// Bytes on the wire.
             pub const SIZE: usize = 0 $(+ <$t as $crate::smb1::words::Field>::SIZE)*;
