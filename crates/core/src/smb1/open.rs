@@ -107,6 +107,7 @@ pub(super) async fn register(cx: &mut Request, opened: &Opened) -> Result<u16, S
         pid: cx.header.pid(),
         kind: FileKind::File(Arc::clone(&opened.open)),
         position: 0,
+        position_information: 0,
         failed_lock: None,
     };
     match enter(cx, entry) {
@@ -148,6 +149,7 @@ pub(super) fn open_pipe(cx: &mut Request, name: &str) -> Result<u16, Stop> {
         pid: cx.header.pid(),
         kind: FileKind::Pipe(pipe),
         position: 0,
+        position_information: 0,
         failed_lock: None,
     };
     enter(cx, entry)

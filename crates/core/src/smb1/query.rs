@@ -154,6 +154,8 @@ async fn fscc(cx: &Request, open: &Arc<Open>, class: u8, max: usize) -> Result<O
             let mut facts = FileFacts::of(open);
             // The server adds this right to every open of SMB1.
             facts.access |= AccessMask::READ_ATTRIBUTES;
+            // Reads of SMB1 name their offsets and move no position.
+            facts.position = cx.position_of(open);
             info::file(class, &m, &facts)?
         }
         FsReply::Streams(list) => info::streams(&list),

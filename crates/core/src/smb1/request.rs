@@ -270,6 +270,14 @@ impl Request {
         state.owner(self.shared.connection, self.header.uid, self.header.tid)
     }
 
+    /// Position information of an open: what was set, whatever was read since.
+    pub(crate) fn position_of(&self, open: &Arc<Open>) -> u64 {
+        let state = self.shared.state.lock();
+        let fid = state.fid_of(open).map(|(fid, _)| fid);
+        fid.and_then(|fid| state.files.get(&fid))
+            .map_or(0, |f| f.position_information)
+    }
+
     /// Owner of byte-range locks: LOCKING_ANDX has 16 bits for it, so the high
     /// half of the PID does not count.
     pub(crate) fn lock_owner(&self) -> u32 {

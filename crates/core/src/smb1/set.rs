@@ -51,9 +51,17 @@ pub(super) async fn path(cx: &Request, t: &Transaction) -> Result<Outcome, Stop>
 
 pub(super) async fn file(cx: &Request, t: &Transaction) -> Result<Outcome, Stop> {
     let p = SetFileInformationParameters::decode(&mut Reader::new(&t.parameters))?;
-    let (_, file) = cx.file_entry(p.fid)?;
+    let (fid, file) = cx.file_entry(p.fid)?;
     match file.kind {
-        FileKind::File(open) => apply(cx, &open, p.information_level, &t.data).await?,
+        FileKind::File(open) => {
+            apply(cx, &open, p.information_level, &t.data).await?;
+            if pass_through_class(p.information_level) == Some(u16::from(file_class::POSITION)) {
+                let position = open.position();
+                if let Some(f) = cx.shared.state.lock().files.get_mut(&fid) {
+                    f.position_information = position;
+                }
+            }
+        }
         FileKind::Pipe(pipe) => super::pipe::set(&pipe, p.information_level, &t.data)?,
     }
     Ok(Outcome::new(NtStatus::SUCCESS, vec![0, 0], Vec::new()))

@@ -273,6 +273,8 @@ pub(crate) struct File {
     pub(crate) kind: FileKind,
     /// Position of SEEK.
     pub(crate) position: u64,
+    /// FilePositionInformation as it was set.
+    pub(crate) position_information: u64,
     /// First byte of the lock that failed last.
     pub(crate) failed_lock: Option<u64>,
 }
