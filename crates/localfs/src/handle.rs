@@ -94,6 +94,11 @@ impl LocalHandle {
             .unwrap_or_default())
     }
 
+    fn sparse(&self) -> Result<bool> {
+        let attributes = self.dos()?.attributes.unwrap_or_default();
+        Ok(attributes.contains(FileAttributes::SPARSE_FILE))
+    }
+
     fn store_dos(&self, info: &DosInfo) -> core::result::Result<(), Errno> {
         self.changed();
         if *info == DosInfo::default() {
@@ -387,6 +392,13 @@ impl Handle for LocalHandle {
         let fd = self.data()?;
         let size = stat_fd(fd).map_err(fs_error)?.stx_size;
         let end = offset.saturating_add(length).min(size);
+        if offset >= end {
+            return Ok(Vec::new());
+        }
+        // A file that is not sparse has all its space, [MS-FSCC] 2.3.54.
+        if !self.sparse()? {
+            return Ok(vec![(offset, end - offset)]);
+        }
         let mut out = Vec::new();
         let mut at = offset;
         while at < end {

@@ -86,6 +86,16 @@ fn holes_are_punched_and_told() {
     h.zero(0, u64::MAX).unwrap();
     assert_eq!(h.metadata().unwrap().end_of_file, 256 * 1024);
     assert_eq!(h.allocated(0, 1 << 30).unwrap(), []);
+    // A file that is not sparse is all there, and zeros take its space.
+    let dense = create(&fs, "dense");
+    dense.write(&[1; 8192], 0).unwrap();
+    dense.zero(0, 4096).unwrap();
+    assert_eq!(dense.allocated(0, 1 << 20).unwrap(), [(0, 8192)]);
+    assert_eq!(dense.allocated(8192, 1 << 20).unwrap(), []);
+    assert!(dense.metadata().unwrap().allocation_size >= 8192);
+    let mut start = Vec::new();
+    dense.read(&mut start, 0, 4097).unwrap();
+    assert_eq!((start[0], start[4095], start[4096]), (0, 0, 1));
     // Attributes set later keep the flag.
     h.set_attributes(FileAttributes::HIDDEN).unwrap();
     let m = h.metadata().unwrap();
