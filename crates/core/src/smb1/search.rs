@@ -13,7 +13,7 @@ use countersign_wire::fscc::FileAttributes;
 use countersign_wire::smb1::search::{
     DirectoryInformation, ENTRY, ResumeKey, SearchRequest, SearchResponseWords,
 };
-use countersign_wire::smb1::{Block, CodePage, DosError, TimeZone};
+use countersign_wire::smb1::{Block, CodePage, DosError, Flags2, TimeZone};
 use countersign_wire::{Reader, Writer};
 
 use super::names::{inclusive, open_folder};
@@ -36,6 +36,8 @@ struct CoreSink {
     page: CodePage,
     client_state: [u8; 4],
     literal: bool,
+    /// The client does not know long names: 8.3 names in capitals.
+    capitals: bool,
     out: Vec<u8>,
     names: Vec<String>,
 }
@@ -56,7 +58,12 @@ impl DirSink for CoreSink {
         }
         let name = entry.short_name.as_deref().unwrap_or(&entry.name);
         let mut bytes = Vec::new();
-        self.page.encode(&name.to_uppercase(), &mut bytes);
+        let shown = if self.capitals {
+            name.to_uppercase()
+        } else {
+            name.to_owned()
+        };
+        self.page.encode(&shown, &mut bytes);
         if bytes.len() > 12 {
             // Without a short name these clients cannot be told of it.
             return true;
@@ -252,6 +259,7 @@ async fn list(
         page: code_page(cx.config.oem_code_page),
         client_state,
         literal: !super::path::has_wildcard(&search.pattern),
+        capitals: !cx.header.flags2.contains(Flags2::LONG_NAMES),
         out: Vec::new(),
         names: Vec::new(),
     };
