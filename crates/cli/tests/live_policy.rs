@@ -317,8 +317,8 @@ fn an_administrator_ends_a_session() {
     }
     until("the sessions are gone", || {
         let left = scene.sessions();
-        ids.iter()
-            .all(|id| left.iter().all(|session| session["id"].to_string() != *id))
+        let left: Vec<String> = left.iter().map(|session| session["id"].to_string()).collect();
+        ids.iter().all(|id| !left.contains(id))
     });
     for client in scene.unsigned.iter_mut().chain(&mut scene.signed) {
         assert!(!client.works(), "the session is over");

@@ -11,8 +11,11 @@ use countersign_wire::nbss;
 use countersign_wire::smb1;
 use countersign_wire::smb2::*;
 
+/// What must hold for any bytes; panics when it does not.
+pub type Oracle = fn(&[u8]);
+
 /// A target's name and its oracle; the fuzz crate has one target for each.
-pub const ORACLES: &[(&str, fn(&[u8]))] = &[
+pub const ORACLES: &[(&str, Oracle)] = &[
     ("smb2_request", smb2_request),
     ("smb2_reply", smb2_reply),
     ("smb1_message", smb1_message),

@@ -328,7 +328,7 @@ impl<W: Wire> Client<W> {
         .concat();
         let mut bytes = [&lm[..], &nt].concat();
         // Strings begin at an even offset from the header: 32 + 1 + 26 + 2 = 61.
-        if (61 + bytes.len()) % 2 != 0 {
+        if !(61 + bytes.len()).is_multiple_of(2) {
             bytes.push(0);
         }
         for text in [user, "TEST", "tester", "tester"] {
@@ -402,7 +402,7 @@ fn extended_block(token: &[u8]) -> (Vec<u8>, Vec<u8>) {
     .concat();
     let mut bytes = token.to_vec();
     // 32 + 1 + 24 + 2 = 59 bytes are in front.
-    if (59 + bytes.len()) % 2 != 0 {
+    if !(59 + bytes.len()).is_multiple_of(2) {
         bytes.push(0);
     }
     for text in ["tester", "tester"] {

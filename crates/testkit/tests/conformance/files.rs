@@ -7,6 +7,9 @@ use countersign_wire::fscc::{AccessMask, CreateOptions, FileAttributes, ShareAcc
 use countersign_wire::smb2::info_type;
 use countersign_wire::{Guid, Reader, Writer};
 
+/// Writes the body of a request.
+type Body = Box<dyn Fn(&mut Writer<'_>)>;
+
 fn wide(s: &str) -> Vec<u8> {
     s.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
@@ -129,7 +132,7 @@ fn related_chains_find_their_file() {
     for dialect in ALL {
         let mut c = connected(&s, dialect);
         let name = wide("chain.txt");
-        let bodies: [Vec<(Command, Box<dyn Fn(&mut Writer<'_>)>)>; 3] = [
+        let bodies: [Vec<(Command, Body)>; 3] = [
             vec![(
                 Command::WRITE,
                 Box::new(|w: &mut Writer<'_>| {
@@ -163,7 +166,7 @@ fn related_chains_find_their_file() {
             )],
         ];
         for middle in bodies {
-            let mut parts: Vec<(Command, Box<dyn Fn(&mut Writer<'_>)>)> = Vec::new();
+            let mut parts: Vec<(Command, Body)> = Vec::new();
             let name = name.clone();
             parts.push((
                 Command::CREATE,
@@ -189,7 +192,7 @@ fn related_chains_find_their_file() {
 /// Sends a related compound, each part signed over its own padded bytes.
 fn chain(
     c: &mut Client<MemoryWire>,
-    parts: &[(Command, Box<dyn Fn(&mut Writer<'_>)>)],
+    parts: &[(Command, Body)],
 ) -> Vec<Reply> {
     let mut frame = Vec::new();
     for (i, (command, body)) in parts.iter().enumerate() {

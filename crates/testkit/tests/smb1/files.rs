@@ -181,13 +181,13 @@ fn core_searches_go_on_from_any_entry() {
     .unwrap();
     let mut client = server.alice();
     client.flags2.remove(Flags2::UNICODE);
-    let mut search = |key, max_count| {
+    let mut search = |key: Option<_>, max_count| {
         let request = SearchRequest {
             words: SearchWords {
                 max_count,
                 search_attributes: 0x16,
             },
-            file_name: if key == None {
+            file_name: if key.is_none() {
                 r"\*.*".into()
             } else {
                 String::new()

@@ -92,6 +92,7 @@ macro_rules! words {
             }
 
             /// The bytes.
+            #[allow(clippy::wrong_self_convention, reason = "some of the structures are Copy, others are not")]
             pub fn to_vec(&self) -> Vec<u8> {
                 let mut out = Vec::with_capacity(Self::SIZE);
                 self.encode(&mut $crate::Writer::new(&mut out));
