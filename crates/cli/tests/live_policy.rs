@@ -317,7 +317,10 @@ fn an_administrator_ends_a_session() {
     }
     until("the sessions are gone", || {
         let left = scene.sessions();
-        let left: Vec<String> = left.iter().map(|session| session["id"].to_string()).collect();
+        let left: Vec<String> = left
+            .iter()
+            .map(|session| session["id"].to_string())
+            .collect();
         ids.iter().all(|id| !left.contains(id))
     });
     for client in scene.unsigned.iter_mut().chain(&mut scene.signed) {

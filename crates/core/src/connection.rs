@@ -129,7 +129,9 @@ impl Connection {
             return limits.first_frames;
         }
         // Header, fixed body and contexts of the largest WRITE or IOCTL, inside a transform.
-        usize::try_from(limits.max_transact).unwrap_or(usize::MAX).saturating_add(64 << 10)
+        usize::try_from(limits.max_transact)
+            .unwrap_or(usize::MAX)
+            .saturating_add(64 << 10)
     }
 
     /// Takes whole messages without their 4-byte transport header, in order,
@@ -223,7 +225,10 @@ impl Drop for Connection {
     /// A connection that nobody closed gives up what it holds all the same.
     fn drop(&mut self) {
         let host = &self.link.server.host;
-        let now = Now { wall: host.now(), monotonic: host.monotonic() };
+        let now = Now {
+            wall: host.now(),
+            monotonic: host.monotonic(),
+        };
         self.closed(now);
     }
 }
@@ -268,7 +273,13 @@ mod tests {
         let text = b"\x02NT LM 0.12\0\x02SMB 2.002\0\x02SMB 2.???\0";
         m.extend_from_slice(&u16::try_from(text.len()).unwrap().to_le_bytes());
         m.extend_from_slice(text);
-        assert_eq!(multi_protocol(&m), Some(MultiProtocol { wildcard: true, smb202: true }));
+        assert_eq!(
+            multi_protocol(&m),
+            Some(MultiProtocol {
+                wildcard: true,
+                smb202: true
+            })
+        );
         assert_eq!(multi_protocol(&m[..40]), Some(MultiProtocol::default()));
         assert_eq!(multi_protocol(&m[..20]), None);
         m[4] = 0x73;

@@ -63,8 +63,11 @@ impl LogonGuard {
         {
             all.remove(&oldest);
         }
-        let entry =
-            all.entry(address).or_insert(Failures { count: 0, last: monotonic, locked_until: None });
+        let entry = all.entry(address).or_insert(Failures {
+            count: 0,
+            last: monotonic,
+            locked_until: None,
+        });
         if entry.locked_until.is_some_and(|until| until <= monotonic) {
             entry.count = 0;
             entry.locked_until = None;
@@ -92,7 +95,10 @@ mod tests {
     #[test]
     fn locks_out_after_the_limit_and_lets_in_after_the_time() {
         let guard = LogonGuard::default();
-        let limits = LogonLimits { lockout_failures: 3, ..LogonLimits::default() };
+        let limits = LogonLimits {
+            lockout_failures: 3,
+            ..LogonLimits::default()
+        };
         let t = Duration::from_secs;
         assert_eq!(guard.failed(A, &limits, t(1)), t(3));
         guard.failed(A, &limits, t(2));
@@ -107,7 +113,11 @@ mod tests {
     #[test]
     fn a_good_logon_clears_and_addresses_are_bounded() {
         let guard = LogonGuard::default();
-        let limits = LogonLimits { lockout_failures: 1, addresses: 2, ..LogonLimits::default() };
+        let limits = LogonLimits {
+            lockout_failures: 1,
+            addresses: 2,
+            ..LogonLimits::default()
+        };
         guard.failed(A, &limits, Duration::ZERO);
         guard.succeeded(A);
         assert!(!guard.is_locked_out(A, Duration::ZERO));

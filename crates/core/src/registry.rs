@@ -109,17 +109,22 @@ impl SessionRecord {
 
     /// Time since the last request.
     pub fn idle(&self, now: Now) -> Duration {
-        now.monotonic.saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
+        now.monotonic
+            .saturating_sub(Duration::from_millis(self.used.load(Ordering::Relaxed)))
     }
 
     /// Tells the owning connection that the session's credentials have run out.
     pub fn expire(&self) {
-        self.mailbox.post(Signal::ExpireSession { session: self.id });
+        self.mailbox
+            .post(Signal::ExpireSession { session: self.id });
     }
 
     /// Asks the owning connection to end the session.
     pub fn end(&self, reason: &'static str) {
-        self.mailbox.post(Signal::EndSession { session: self.id, reason });
+        self.mailbox.post(Signal::EndSession {
+            session: self.id,
+            reason,
+        });
     }
 }
 
@@ -135,7 +140,10 @@ impl Registry {
         // unknown rather than someone else's; never 0 nor all ones.
         // Tools that keep an id in 32 bits exist.
         let start = (seed & 0x3FFF_0000) | 1;
-        Self { next: AtomicU64::new(start), sessions: Mutex::new(HashMap::new()) }
+        Self {
+            next: AtomicU64::new(start),
+            sessions: Mutex::new(HashMap::new()),
+        }
     }
 
     /// A session number, never given before.

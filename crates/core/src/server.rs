@@ -61,7 +61,11 @@ impl Server {
 
     /// Enters a connection that negotiated.
     pub(crate) fn enter_client(&self, guid: Guid, connection: u64, dialect: u16) {
-        self.clients.lock().entry(guid).or_default().push((connection, dialect));
+        self.clients
+            .lock()
+            .entry(guid)
+            .or_default()
+            .push((connection, dialect));
     }
 
     /// Forgets a connection that entered.
@@ -77,7 +81,10 @@ impl Server {
 
     /// Whether a live connection of this client has another dialect.
     pub(crate) fn client_has_other_dialect(&self, guid: Guid, dialect: u16) -> bool {
-        self.clients.lock().get(&guid).is_some_and(|c| c.iter().any(|(_, d)| *d != dialect))
+        self.clients
+            .lock()
+            .get(&guid)
+            .is_some_and(|c| c.iter().any(|(_, d)| *d != dialect))
     }
 
     /// A break for an open whose connection is gone: another channel of the

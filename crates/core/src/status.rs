@@ -34,9 +34,7 @@ pub fn of(error: FsError) -> NtStatus {
         FsError::InvalidDeviceRequest => NtStatus::INVALID_DEVICE_REQUEST,
         FsError::NotSupported => NtStatus::NOT_SUPPORTED,
         FsError::DiskFull => NtStatus::DISK_FULL,
-        FsError::TooManyOpens | FsError::InsufficientResources => {
-            NtStatus::INSUFFICIENT_RESOURCES
-        }
+        FsError::TooManyOpens | FsError::InsufficientResources => NtStatus::INSUFFICIENT_RESOURCES,
         FsError::PrivilegeNotHeld => NtStatus::PRIVILEGE_NOT_HELD,
         FsError::NotSameDevice => NtStatus::NOT_SAME_DEVICE,
         FsError::InvalidOplockProtocol => NtStatus::INVALID_OPLOCK_PROTOCOL,

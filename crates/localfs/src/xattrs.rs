@@ -238,7 +238,10 @@ pub(crate) struct Summary {
 fn split_change(value: &[u8]) -> Option<(FileTime, FileTime)> {
     let (set, rest) = value.split_first_chunk::<8>()?;
     let at = rest.first_chunk::<8>()?;
-    Some((FileTime(u64::from_le_bytes(*set)), FileTime(u64::from_le_bytes(*at))))
+    Some((
+        FileTime(u64::from_le_bytes(*set)),
+        FileTime(u64::from_le_bytes(*at)),
+    ))
 }
 
 fn names(list: &[u8]) -> impl Iterator<Item = &[u8]> {

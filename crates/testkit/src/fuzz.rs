@@ -105,12 +105,16 @@ pub fn smb2_reply(frame: &[u8]) {
 
 /// The SMB1 header, the AndX chain behind it and the transactions in it.
 pub fn smb1_message(message: &[u8]) {
-    let Ok(header) = smb1::Header::decode(message) else { return };
+    let Ok(header) = smb1::Header::decode(message) else {
+        return;
+    };
     let text = smb1::Text::of(header.flags2, smb1::CodePage::default());
     for block in smb1::Chain::new(message, header.command, 64) {
         let Ok(block) = block else { return };
         tried(smb1::negotiate::decode_dialects(block.byte_slice()));
-        tried(smb1::session_setup_andx::SessionSetupRequest::decode(&block, text));
+        tried(smb1::session_setup_andx::SessionSetupRequest::decode(
+            &block, text,
+        ));
         tried(smb1::open::decode_nt_create_andx(&block, text));
         tried(smb1::open::decode_open_andx(&block, text));
         tried(smb1::paths::decode_two_names(&block, text));
@@ -163,12 +167,19 @@ pub fn netbios(bytes: &[u8]) {
 pub fn spnego(bytes: &[u8]) {
     match NegotiationToken::decode(bytes) {
         Ok(NegotiationToken::Init(t)) => {
-            let again = NegTokenInit { mech_types_der: &[], ..t.clone() }.encode();
+            let again = NegTokenInit {
+                mech_types_der: &[],
+                ..t.clone()
+            }
+            .encode();
             assert!(NegotiationToken::decode(&again).is_ok());
         }
         Ok(NegotiationToken::Resp(t)) => {
             let again = NegTokenResp { ..t.clone() }.encode();
-            assert_eq!(NegotiationToken::decode(&again), Ok(NegotiationToken::Resp(t)));
+            assert_eq!(
+                NegotiationToken::decode(&again),
+                Ok(NegotiationToken::Resp(t))
+            );
         }
         Err(_) => {}
     }
@@ -198,8 +209,17 @@ pub fn user_file(bytes: &[u8]) {
 
 /// Sealed messages of a peer that does not know the key: never opened, never a panic.
 pub fn transform(bytes: &[u8]) {
-    for cipher in [Cipher::Aes128Ccm, Cipher::Aes128Gcm, Cipher::Aes256Ccm, Cipher::Aes256Gcm] {
-        let length = if matches!(cipher, Cipher::Aes128Ccm | Cipher::Aes128Gcm) { 16 } else { 32 };
+    for cipher in [
+        Cipher::Aes128Ccm,
+        Cipher::Aes128Gcm,
+        Cipher::Aes256Ccm,
+        Cipher::Aes256Gcm,
+    ] {
+        let length = if matches!(cipher, Cipher::Aes128Ccm | Cipher::Aes128Gcm) {
+            16
+        } else {
+            32
+        };
         let key = TransformKey::from_bytes(cipher, &vec![7; length]).expect("key length");
         let mut message = bytes.to_vec();
         assert!(key.open_in_place(&mut message).is_err());
@@ -267,7 +287,10 @@ pub fn engine_seeds(capture: &[u8]) -> Vec<Vec<u8>> {
     for connection in 0..connections.min(4) {
         for (choice, flags) in [(4_u8, 0_u8), (16 | 4, 3)] {
             let mut seed = vec![choice];
-            for f in frames.iter().filter(|f| f.connection == connection && f.from_client) {
+            for f in frames
+                .iter()
+                .filter(|f| f.connection == connection && f.from_client)
+            {
                 let length = u16::try_from(f.bytes.len()).unwrap_or(u16::MAX);
                 seed.push(flags);
                 seed.extend_from_slice(&length.to_le_bytes());
@@ -310,7 +333,12 @@ mod tests {
                         continue;
                     }
                     oracle(&frame.bytes);
-                    oracle(frame.bytes.get(..frame.bytes.len() * 2 / 3).unwrap_or_default());
+                    oracle(
+                        frame
+                            .bytes
+                            .get(..frame.bytes.len() * 2 / 3)
+                            .unwrap_or_default(),
+                    );
                 }
             }
         }
@@ -338,9 +366,14 @@ mod tests {
     /// Crashes found by fuzzing stay found.
     #[test]
     fn regressions_pass() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/fuzz-regressions");
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../testdata/fuzz-regressions"
+        );
         for (name, oracle) in ORACLES {
-            let Ok(entries) = std::fs::read_dir(format!("{folder}/{name}")) else { continue };
+            let Ok(entries) = std::fs::read_dir(format!("{folder}/{name}")) else {
+                continue;
+            };
             for entry in entries.flatten() {
                 oracle(&std::fs::read(entry.path()).expect("regression"));
             }

@@ -24,11 +24,17 @@ const MOST_REPLIES: usize = 4096;
 /// Nothing may panic, and a connection that is gone leaves no session and no
 /// open behind.
 pub fn engine(data: &[u8]) {
-    let Some((&choice, mut rest)) = data.split_first() else { return };
+    let Some((&choice, mut rest)) = data.split_first() else {
+        return;
+    };
     let host = TestHost::new();
     let clock = Arc::clone(&host);
     let backend: Arc<dyn Backend> = MemoryBackend::new(Arc::new(move || clock.now()));
-    let always = if choice & 8 == 0 { Value::Disabled } else { Value::Enabled };
+    let always = if choice & 8 == 0 {
+        Value::Disabled
+    } else {
+        Value::Enabled
+    };
     let settings = Settings::default()
         .with(Setting::ServerAlways, always)
         .with(Setting::ServerIfClientAgrees, Value::Enabled);
@@ -39,7 +45,10 @@ pub fn engine(data: &[u8]) {
     let mut client = Client::new(server.connect());
     let dialects = [0x202, 0x210, 0x300, 0x302, 0x311];
     if choice & 16 != 0 {
-        let dialect = dialects.get(usize::from(choice & 7)).copied().unwrap_or(0x311);
+        let dialect = dialects
+            .get(usize::from(choice & 7))
+            .copied()
+            .unwrap_or(0x311);
         client.negotiate(Offer::dialect(dialect));
         client.logon(&Logon::new("alice", "Passw0rd!"));
         client.tree_connect(r"\\server\share");
@@ -67,7 +76,10 @@ pub fn engine(data: &[u8]) {
     // Durable opens may outlive their connection, not their time.
     server.host.advance(core::time::Duration::from_secs(3600));
     client.wire.settle();
-    assert!(server.server.registry.list().is_empty(), "a session is left behind");
+    assert!(
+        server.server.registry.list().is_empty(),
+        "a session is left behind"
+    );
     let opens = server.server.files.statistics().opens;
     assert_eq!(opens, 0, "opens are left behind");
 }

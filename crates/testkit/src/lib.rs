@@ -1,6 +1,11 @@
 //! Test support: captures, fuzzing oracles, engines joined in memory.
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support fails loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test support fails loudly"
+)]
 
 pub mod fuzz;
 pub mod fuzz_engine;

@@ -22,7 +22,10 @@ use crate::wire::Wire;
 
 /// Both clocks of a host.
 pub fn times(host: &TestHost) -> Now {
-    Now { wall: host.now(), monotonic: host.monotonic() }
+    Now {
+        wall: host.now(),
+        monotonic: host.monotonic(),
+    }
 }
 
 /// Users alice (Passw0rd!) and bob (S3cret#2b), share `share`, encrypted share `secret`.
@@ -38,7 +41,9 @@ pub struct MemoryServer {
 pub fn config(settings: Settings, backend: &Arc<dyn Backend>) -> ServerConfig {
     let mut users = UserFile::default();
     for (name, password) in [("alice", "Passw0rd!"), ("bob", "S3cret#2b")] {
-        users.add(name, NtHash::from_password(password), &[]).expect("user");
+        users
+            .add(name, NtHash::from_password(password), &[])
+            .expect("user");
     }
     let share = |name: &str, encrypt: bool| ShareConfig {
         share: Arc::new(Share {
@@ -54,7 +59,11 @@ pub fn config(settings: Settings, backend: &Arc<dyn Backend>) -> ServerConfig {
         guest_ok: true,
     };
     let auth = AuthConfig {
-        rules: NtlmRules { anonymous: true, guest: GuestRule::Never, ..NtlmRules::default() },
+        rules: NtlmRules {
+            anonymous: true,
+            guest: GuestRule::Never,
+            ..NtlmRules::default()
+        },
         ..AuthConfig::default()
     };
     ServerConfig {
@@ -67,7 +76,12 @@ pub fn config(settings: Settings, backend: &Arc<dyn Backend>) -> ServerConfig {
             SigningAlgorithm::AesCmac,
             SigningAlgorithm::HmacSha256,
         ],
-        ciphers: vec![Cipher::Aes128Gcm, Cipher::Aes128Ccm, Cipher::Aes256Gcm, Cipher::Aes256Ccm],
+        ciphers: vec![
+            Cipher::Aes128Gcm,
+            Cipher::Aes128Ccm,
+            Cipher::Aes256Gcm,
+            Cipher::Aes256Ccm,
+        ],
         encrypt: false,
         auth: Arc::new(auth),
         users: Arc::new(users),
@@ -94,7 +108,10 @@ impl MemoryServer {
     /// The same with a host whose clock the backend shares.
     pub fn with_host(config: ServerConfig, host: Arc<TestHost>) -> Self {
         let files = FileService::new(Arc::clone(&host) as _);
-        Self { server: Server::new(config, files, Arc::clone(&host) as _), host }
+        Self {
+            server: Server::new(config, files, Arc::clone(&host) as _),
+            host,
+        }
     }
 
     /// Puts another configuration in force (not yet told to the connections).
@@ -114,7 +131,12 @@ impl MemoryServer {
         };
         let now = times(&self.host);
         MemoryWire {
-            connection: Connection::new(Arc::clone(&self.server), peer, Arc::clone(&mail) as _, now),
+            connection: Connection::new(
+                Arc::clone(&self.server),
+                peer,
+                Arc::clone(&mail) as _,
+                now,
+            ),
             mail,
             host: Arc::clone(&self.host),
             out: VecDeque::new(),
@@ -152,7 +174,9 @@ impl MemoryWire {
         loop {
             let mut any = self.host.run_jobs() > 0;
             loop {
-                let Some(signal) = self.mail.0.lock().pop_front() else { break };
+                let Some(signal) = self.mail.0.lock().pop_front() else {
+                    break;
+                };
                 any = true;
                 if self.closed.is_none() {
                     self.connection.handle_signal(signal, times(&self.host));

@@ -38,10 +38,15 @@ impl Flow {
             }
         }
         // Deliver what begins at or before the next byte, until nothing does.
-        while let Some(at) =
-            self.held.keys().copied().find(|s| next.wrapping_sub(*s) < 0x8000_0000)
+        while let Some(at) = self
+            .held
+            .keys()
+            .copied()
+            .find(|s| next.wrapping_sub(*s) < 0x8000_0000)
         {
-            let Some(data) = self.held.remove(&at) else { break };
+            let Some(data) = self.held.remove(&at) else {
+                break;
+            };
             let skip = next.wrapping_sub(at) as usize;
             if let Some(fresh) = data.get(skip..) {
                 self.buffer.extend_from_slice(fresh);
@@ -73,7 +78,9 @@ pub fn frames(capture: &[u8]) -> Vec<Frame> {
     let mut connections: Vec<(SocketAddr, SocketAddr)> = Vec::new();
     let mut out = Vec::new();
     for (link, packet) in packets(capture) {
-        let Some(segment) = tcp(link, packet) else { continue };
+        let Some(segment) = tcp(link, packet) else {
+            continue;
+        };
         let key = (segment.from, segment.to);
         if segment.syn && !segment.ack {
             flows.insert(key, Flow::default());
@@ -91,7 +98,11 @@ pub fn frames(capture: &[u8]) -> Vec<Frame> {
                 connections.len() - 1
             });
             let from_client = connections.get(connection).is_some_and(|c| *c == key);
-            out.push(Frame { connection, from_client, bytes });
+            out.push(Frame {
+                connection,
+                from_client,
+                bytes,
+            });
         }
     }
     out
@@ -99,12 +110,20 @@ pub fn frames(capture: &[u8]) -> Vec<Frame> {
 
 fn u16_at(data: &[u8], at: usize, big: bool) -> Option<u16> {
     let b = *data.get(at..)?.first_chunk::<2>()?;
-    Some(if big { u16::from_be_bytes(b) } else { u16::from_le_bytes(b) })
+    Some(if big {
+        u16::from_be_bytes(b)
+    } else {
+        u16::from_le_bytes(b)
+    })
 }
 
 fn u32_at(data: &[u8], at: usize, big: bool) -> Option<u32> {
     let b = *data.get(at..)?.first_chunk::<4>()?;
-    Some(if big { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) })
+    Some(if big {
+        u32::from_be_bytes(b)
+    } else {
+        u32::from_le_bytes(b)
+    })
 }
 
 fn packets(data: &[u8]) -> Vec<(u16, &[u8])> {
@@ -117,14 +136,19 @@ fn packets(data: &[u8]) -> Vec<(u16, &[u8])> {
             big = data.get(at + 8..at + 12) != Some(&[0x4D, 0x3C, 0x2B, 0x1A]);
             links.clear();
         }
-        let Some(length) = u32_at(data, at + 4, big).map(|l| l as usize) else { break };
-        let Some(body) = data.get(at + 8..(at + length).saturating_sub(4)) else { break };
+        let Some(length) = u32_at(data, at + 4, big).map(|l| l as usize) else {
+            break;
+        };
+        let Some(body) = data.get(at + 8..(at + length).saturating_sub(4)) else {
+            break;
+        };
         if kind == 1 {
             links.push(u16_at(body, 0, big).unwrap_or(0));
         } else if kind == 6 {
             let interface = u32_at(body, 0, big).unwrap_or(0) as usize;
             let captured = u32_at(body, 12, big).unwrap_or(0) as usize;
-            if let (Some(link), Some(packet)) = (links.get(interface), body.get(20..20 + captured)) {
+            if let (Some(link), Some(packet)) = (links.get(interface), body.get(20..20 + captured))
+            {
                 out.push((*link, packet));
             }
         }

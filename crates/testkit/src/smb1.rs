@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use countersign_auth::NtHash;
 use countersign_auth::ntlm::hash::{desl, hmac_md5, md4, ntowf_v2};
 use countersign_auth::ntlm::{ClientRandom, NtlmCredentials, NtlmInitiator};
-use countersign_auth::spnego::{NegState, NegTokenInit, NegTokenResp, NegotiationToken, OID_NTLMSSP};
+use countersign_auth::spnego::{
+    NegState, NegTokenInit, NegTokenResp, NegotiationToken, OID_NTLMSSP,
+};
 use countersign_crypto::smb1::MacKey;
 use countersign_wire::NtStatus;
 use countersign_wire::smb1::{
@@ -51,7 +53,9 @@ impl Reply {
     /// Words of the first block.
     pub fn words(&self) -> &[u8] {
         let count = self.message.get(32).copied().unwrap_or(0);
-        self.message.get(33..33 + usize::from(count) * 2).unwrap_or_default()
+        self.message
+            .get(33..33 + usize::from(count) * 2)
+            .unwrap_or_default()
     }
 
     /// Bytes of the first block.
@@ -148,7 +152,11 @@ impl<W: Wire> Client<W> {
         let header = Header::decode(&message).expect("header");
         if let Some(key) = &self.key {
             let number = self.next;
-            self.next += if header.command == Command::NT_CANCEL { 1 } else { 2 };
+            self.next += if header.command == Command::NT_CANCEL {
+                1
+            } else {
+                2
+            };
             if header.command != Command::NT_CANCEL {
                 self.awaited.retain(|(mid, _)| *mid != header.mid);
                 self.awaited.push((header.mid, number + 1));
@@ -176,25 +184,37 @@ impl<W: Wire> Client<W> {
     pub fn reply(&mut self) -> Option<Reply> {
         let message = self.wire.receive()?;
         let header = Header::decode(&message).expect("header");
-        let number = self.awaited.iter().find(|(mid, _)| *mid == header.mid).map(|(_, n)| *n);
+        let number = self
+            .awaited
+            .iter()
+            .find(|(mid, _)| *mid == header.mid)
+            .map(|(_, n)| *n);
         let signature = match (&self.key, number) {
             (Some(key), Some(number)) => Some(key.verify(number, &message).is_ok()),
             _ => None,
         };
-        Some(Reply { header, message, signature })
+        Some(Reply {
+            header,
+            message,
+            signature,
+        })
     }
 
     /// NEGOTIATE offering these dialects; notes what was answered.
     pub fn negotiate(&mut self, dialects: &[&str], extended: bool) -> Option<Reply> {
         self.flags2.set(Flags2::EXTENDED_SECURITY, extended);
-        let bytes: Vec<u8> =
-            dialects.iter().flat_map(|d| [&[2u8], d.as_bytes(), &[0]].concat()).collect();
+        let bytes: Vec<u8> = dialects
+            .iter()
+            .flat_map(|d| [&[2u8], d.as_bytes(), &[0]].concat())
+            .collect();
         let reply = self.call(Command::NEGOTIATE, false, &[], &bytes)?;
         let words = reply.words();
         if words.len() == 34 {
             self.security_mode = words.get(2).copied().unwrap_or(0);
-            self.capabilities =
-                words.get(19..23).and_then(|w| w.try_into().ok()).map_or(0, u32::from_le_bytes);
+            self.capabilities = words
+                .get(19..23)
+                .and_then(|w| w.try_into().ok())
+                .map_or(0, u32::from_le_bytes);
             if let Some(challenge) = reply.bytes().get(..8) {
                 self.challenge.copy_from_slice(challenge);
             }
@@ -248,7 +268,10 @@ impl<W: Wire> Client<W> {
             return Some(leg);
         }
         self.uid = leg.header.uid;
-        let length = leg.words().get(6..8).map_or(0, |w| usize::from(u16::from_le_bytes([w[0], w[1]])));
+        let length = leg
+            .words()
+            .get(6..8)
+            .map_or(0, |w| usize::from(u16::from_le_bytes([w[0], w[1]])));
         let blob = leg.bytes().get(..length).unwrap_or_default();
         let challenge = match form {
             Form::RawNtlmssp => blob.to_vec(),
@@ -259,10 +282,16 @@ impl<W: Wire> Client<W> {
         };
         static LOGONS: AtomicU64 = AtomicU64::new(1);
         let mut key = [0xA5; 16];
-        for (to, from) in key.iter_mut().zip(LOGONS.fetch_add(1, Ordering::Relaxed).to_le_bytes()) {
+        for (to, from) in key
+            .iter_mut()
+            .zip(LOGONS.fetch_add(1, Ordering::Relaxed).to_le_bytes())
+        {
             *to ^= from;
         }
-        let random = ClientRandom { challenge: *b"testtest", session_key: key.into() };
+        let random = ClientRandom {
+            challenge: *b"testtest",
+            session_key: key.into(),
+        };
         let done = client.authenticate(&challenge, &random).expect("CHALLENGE");
         let second = match form {
             Form::RawNtlmssp => done.token.clone(),
@@ -278,7 +307,12 @@ impl<W: Wire> Client<W> {
         let header = self.header(Command::SESSION_SETUP_ANDX);
         let (words, bytes) = extended_block(&second);
         let message = Self::message(&header, true, &words, &bytes);
-        self.finish(message, header.mid, activate.then_some(session_key).flatten(), &[])
+        self.finish(
+            message,
+            header.mid,
+            activate.then_some(session_key).flatten(),
+            &[],
+        )
     }
 
     fn setup_extended(&mut self, token: &[u8]) -> Option<Reply> {
@@ -286,13 +320,7 @@ impl<W: Wire> Client<W> {
         self.call(Command::SESSION_SETUP_ANDX, true, &words, &bytes)
     }
 
-    fn classic(
-        &mut self,
-        form: Form,
-        user: &str,
-        password: &str,
-        activate: bool,
-    ) -> Option<Reply> {
+    fn classic(&mut self, form: Form, user: &str, password: &str, activate: bool) -> Option<Reply> {
         let hash = NtHash::from_password(password);
         let (lm, nt, key) = if user.is_empty() {
             (Vec::new(), Vec::new(), None)

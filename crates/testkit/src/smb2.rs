@@ -8,8 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use countersign_auth::NtHash;
 use countersign_auth::ntlm::seal::Sender as NtlmSender;
 use countersign_auth::ntlm::{ClientRandom, NtlmCredentials, NtlmInitiator};
-use countersign_auth::spnego::{NegState, NegTokenInit, NegTokenResp, NegotiationToken, OID_NTLMSSP};
-use countersign_crypto::smb2::{NonceCounter, PreauthHash, Sender, SessionKeys, SigningKey, TransformKey};
+use countersign_auth::spnego::{
+    NegState, NegTokenInit, NegTokenResp, NegotiationToken, OID_NTLMSSP,
+};
+use countersign_crypto::smb2::{
+    NonceCounter, PreauthHash, Sender, SessionKeys, SigningKey, TransformKey,
+};
 use countersign_crypto::{Cipher, SigningAlgorithm};
 use countersign_wire::smb2::*;
 use countersign_wire::{Guid, NtStatus, Writer};
@@ -180,7 +184,10 @@ impl<W: Wire> Client<W> {
             command,
             credits: 64,
             message_id: id,
-            target: Target::Sync { process_id: 0xFEFF, tree_id: self.tree },
+            target: Target::Sync {
+                process_id: 0xFEFF,
+                tree_id: self.tree,
+            },
             session_id: self.sessions.last().map_or(0, |s| s.id),
             ..Header::default()
         }
@@ -226,7 +233,8 @@ impl<W: Wire> Client<W> {
         out.extend_from_slice(message);
         let nonce = session.nonces.next().expect("nonces");
         let key = session.seal.as_ref().expect("a cipher key");
-        key.seal_in_place(&mut out, session.id, nonce).expect("sealed");
+        key.seal_in_place(&mut out, session.id, nonce)
+            .expect("sealed");
         out
     }
 
@@ -274,7 +282,11 @@ impl<W: Wire> Client<W> {
             encrypted = true;
             let id = frame.get(44..52)?.try_into().map(u64::from_le_bytes).ok()?;
             let session = self.sessions.iter().find(|s| s.id == id)?;
-            let plain = session.open.as_ref()?.open_in_place(&mut frame).expect("opens");
+            let plain = session
+                .open
+                .as_ref()?
+                .open_in_place(&mut frame)
+                .expect("opens");
             frame = plain.to_vec();
         }
         let mut out = Vec::new();
@@ -289,14 +301,22 @@ impl<W: Wire> Client<W> {
                 }
                 _ => None,
             };
-            out.push(Reply { header, message, encrypted, signature });
+            out.push(Reply {
+                header,
+                message,
+                encrypted,
+                signature,
+            });
         }
         Some(out)
     }
 
     /// NEGOTIATE with an offer; notes what was agreed on success.
     pub fn negotiate(&mut self, offer: Offer) -> Option<Reply> {
-        let header = Header { credits: 10, ..self.header(Command::NEGOTIATE) };
+        let header = Header {
+            credits: 10,
+            ..self.header(Command::NEGOTIATE)
+        };
         let request = NegotiateRequest {
             security_mode: offer.security_mode,
             capabilities: offer.capabilities,
@@ -385,7 +405,10 @@ impl<W: Wire> Client<W> {
         for (to, from) in key.iter_mut().zip(number) {
             *to ^= from;
         }
-        let random = ClientRandom { challenge: *b"testtest", session_key: key.into() };
+        let random = ClientRandom {
+            challenge: *b"testtest",
+            session_key: key.into(),
+        };
         let done = client.authenticate(&challenge, &random).expect("CHALLENGE");
         let second = if logon.raw {
             done.token.clone()
@@ -407,7 +430,15 @@ impl<W: Wire> Client<W> {
         let flags = body.session_flags;
         let real = !flags.intersects(SessionFlags::IS_GUEST | SessionFlags::IS_NULL)
             && !logon.user.is_empty();
-        self.enter(id, if real { done.session_key.as_ref().map(|k| k.as_bytes()) } else { None }, &hash);
+        self.enter(
+            id,
+            if real {
+                done.session_key.as_ref().map(|k| k.as_bytes())
+            } else {
+                None
+            },
+            &hash,
+        );
         let mut last = last;
         if let Some(session) = self.sessions.last()
             && let Some(key) = &session.signing
@@ -427,7 +458,10 @@ impl<W: Wire> Client<W> {
     ) -> Option<Reply> {
         let header = Header {
             session_id: id,
-            target: Target::Sync { process_id: 0xFEFF, tree_id: 0 },
+            target: Target::Sync {
+                process_id: 0xFEFF,
+                tree_id: 0,
+            },
             ..self.header(Command::SESSION_SETUP)
         };
         let request = SessionSetupRequest {
@@ -440,7 +474,11 @@ impl<W: Wire> Client<W> {
         };
         let mut message = Self::message(&header, |w| request.encode(w));
         // Re-authentication and binding are signed with the key the session has.
-        let known = self.sessions.iter().find(|s| s.id == id).and_then(|s| s.signing.as_ref());
+        let known = self
+            .sessions
+            .iter()
+            .find(|s| s.id == id)
+            .and_then(|s| s.signing.as_ref());
         if let Some(key) = known {
             if let Some(flag) = message.get_mut(16) {
                 *flag |= 8;
@@ -463,10 +501,18 @@ impl<W: Wire> Client<W> {
         });
         let (mut seal, mut open) = (None, None);
         if let (Some(keys), Some(cipher)) = (&keys, self.cipher) {
-            seal = keys.client_to_server.as_ref().and_then(|k| TransformKey::new(cipher, k).ok());
-            open = keys.server_to_client.as_ref().and_then(|k| TransformKey::new(cipher, k).ok());
+            seal = keys
+                .client_to_server
+                .as_ref()
+                .and_then(|k| TransformKey::new(cipher, k).ok());
+            open = keys
+                .server_to_client
+                .as_ref()
+                .and_then(|k| TransformKey::new(cipher, k).ok());
         }
-        let signing = keys.as_ref().map(|k| SigningKey::new(self.algorithm, &k.signing_key));
+        let signing = keys
+            .as_ref()
+            .map(|k| SigningKey::new(self.algorithm, &k.signing_key));
         // A session that was lent for its binding has its own key now.
         self.sessions.retain(|s| s.id != id);
         self.sessions.push(Session {
@@ -486,7 +532,11 @@ impl<W: Wire> Client<W> {
         self.tree = 0;
         let wide: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let reply = self.call(Command::TREE_CONNECT, |w| {
-            TreeConnectRequest { flags: 0, path: &wide }.encode(w);
+            TreeConnectRequest {
+                flags: 0,
+                path: &wide,
+            }
+            .encode(w);
         })?;
         if reply.status() == NtStatus::SUCCESS {
             self.tree = reply.header.tree_id().expect("a TreeId");

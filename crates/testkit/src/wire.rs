@@ -29,7 +29,10 @@ impl TcpWire {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, gone: false })
+        Ok(Self {
+            stream,
+            gone: false,
+        })
     }
 }
 

@@ -68,7 +68,11 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Short`] when fewer are left.
     pub fn take(&mut self, n: usize, field: &'static str) -> Result<&'a [u8]> {
         let left = self.remaining();
-        let short = DecodeError::Short { field, needed: n, left };
+        let short = DecodeError::Short {
+            field,
+            needed: n,
+            left,
+        };
         let end = self.pos.checked_add(n).ok_or(short)?;
         let out = self.all.get(self.pos..end).ok_or(short)?;
         self.pos = end;
@@ -89,7 +93,11 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Short`] when the offset is behind the end.
     pub fn seek(&mut self, offset: usize, field: &'static str) -> Result<()> {
         if offset > self.all.len() {
-            return Err(DecodeError::Short { field, needed: offset, left: self.all.len() });
+            return Err(DecodeError::Short {
+                field,
+                needed: offset,
+                left: self.all.len(),
+            });
         }
         self.pos = offset;
         Ok(())
@@ -101,7 +109,11 @@ impl<'a> Reader<'a> {
     /// [`DecodeError::Short`] when the range does not lie inside the slice.
     pub fn at(&self, offset: usize, len: usize, field: &'static str) -> Result<&'a [u8]> {
         let left = self.all.len().saturating_sub(offset);
-        let short = DecodeError::Short { field, needed: len, left };
+        let short = DecodeError::Short {
+            field,
+            needed: len,
+            left,
+        };
         let end = offset.checked_add(len).ok_or(short)?;
         self.all.get(offset..end).ok_or(short)
     }

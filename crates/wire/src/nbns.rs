@@ -84,14 +84,22 @@ impl Query {
             _ => return Err(invalid("QUESTION_TYPE", "is neither NB nor NBSTAT")),
         };
         let recursion_desired = flags & RECURSION_DESIRED != 0;
-        Ok(Self { transaction, recursion_desired, question })
+        Ok(Self {
+            transaction,
+            recursion_desired,
+            question,
+        })
     }
 
     /// Encodes the query (for clients and tests).
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let mut w = Writer::new(&mut out);
-        let flags = if self.recursion_desired { RECURSION_DESIRED } else { 0 };
+        let flags = if self.recursion_desired {
+            RECURSION_DESIRED
+        } else {
+            0
+        };
         for v in [self.transaction, flags, 1, 0, 0, 0] {
             w.bytes(&v.to_be_bytes());
         }
@@ -114,9 +122,10 @@ impl Query {
                 let any = asked.0.first() == Some(&b'*');
                 (any || names.iter().any(|n| n.name == asked)).then_some((asked, NBSTAT))?
             }
-            Question::Address(asked) => {
-                names.iter().any(|n| n.name == asked && !n.group).then_some((asked, NB))?
-            }
+            Question::Address(asked) => names
+                .iter()
+                .any(|n| n.name == asked && !n.group)
+                .then_some((asked, NB))?,
         };
         let mut data = Vec::new();
         if kind == NB {
@@ -136,8 +145,19 @@ impl Query {
             data.extend_from_slice(&[0; 46]);
         }
         let mut out = Vec::new();
-        let desired = if self.recursion_desired { RECURSION_DESIRED } else { 0 };
-        for v in [self.transaction, RESPONSE | AUTHORITATIVE | desired, 0, 1, 0, 0] {
+        let desired = if self.recursion_desired {
+            RECURSION_DESIRED
+        } else {
+            0
+        };
+        for v in [
+            self.transaction,
+            RESPONSE | AUTHORITATIVE | desired,
+            0,
+            1,
+            0,
+            0,
+        ] {
             out.extend_from_slice(&v.to_be_bytes());
         }
         asked.encode(&mut out);
@@ -153,9 +173,18 @@ impl Query {
 /// The names a file server has: host<00>, host<20> and its workgroup<00>.
 pub fn own_names(host: &str, workgroup: &str) -> Vec<OwnName> {
     vec![
-        OwnName { name: NetBiosName::new(host, 0x00), group: false },
-        OwnName { name: NetBiosName::new(host, 0x20), group: false },
-        OwnName { name: NetBiosName::new(workgroup, 0x00), group: true },
+        OwnName {
+            name: NetBiosName::new(host, 0x00),
+            group: false,
+        },
+        OwnName {
+            name: NetBiosName::new(host, 0x20),
+            group: false,
+        },
+        OwnName {
+            name: NetBiosName::new(workgroup, 0x00),
+            group: true,
+        },
     ]
 }
 
@@ -177,7 +206,10 @@ mod tests {
             recursion_desired: false,
             question: Question::Status(star()),
         };
-        let answer = Query::decode(&query.encode()).unwrap().answer(&names, [127, 0, 0, 1]).unwrap();
+        let answer = Query::decode(&query.encode())
+            .unwrap()
+            .answer(&names, [127, 0, 0, 1])
+            .unwrap();
         assert_eq!(&answer[..4], [0, 7, 0x84, 0]);
         // Header 12, name 34, type, class, ttl, length 10.
         assert_eq!(answer[56], 3);
@@ -192,7 +224,12 @@ mod tests {
         let names = own_names("server", "workgroup");
         let ask = |name: &str, suffix| {
             let question = Question::Address(NetBiosName::new(name, suffix));
-            Query { transaction: 1, recursion_desired: true, question }.answer(&names, [10, 0, 0, 1])
+            Query {
+                transaction: 1,
+                recursion_desired: true,
+                question,
+            }
+            .answer(&names, [10, 0, 0, 1])
         };
         assert_eq!(&ask("SERVER", 0x20).unwrap()[58..], [10, 0, 0, 1]);
         assert!(ask("OTHER", 0x20).is_none());
@@ -201,7 +238,11 @@ mod tests {
 
     #[test]
     fn nothing_but_queries_is_read() {
-        let good = Query { transaction: 1, recursion_desired: true, question: Question::Status(star()) };
+        let good = Query {
+            transaction: 1,
+            recursion_desired: true,
+            question: Question::Status(star()),
+        };
         let bytes = good.encode();
         assert_eq!(Query::decode(&bytes), Ok(good));
         for cut in 0..bytes.len() {

@@ -110,17 +110,29 @@ fn messages_of_real_peers_survive_decoding_and_encoding() {
 
 #[test]
 fn compounds_are_walked_and_checked() {
-    let header = |next| Header { next_command: next, ..Header::default() }.to_bytes();
+    let header = |next| {
+        Header {
+            next_command: next,
+            ..Header::default()
+        }
+        .to_bytes()
+    };
     let mut frame = header(72).to_vec();
     frame.extend_from_slice(&[0; 8]);
     frame.extend_from_slice(&header(0));
     frame.extend_from_slice(&[1, 2, 3, 4]);
     let parts: Vec<Part> = Compound::new(&frame, 8).collect::<Result<_, _>>().unwrap();
-    assert_eq!(parts.iter().map(|p| (p.start, p.end)).collect::<Vec<_>>(), [(0, 72), (72, 140)]);
+    assert_eq!(
+        parts.iter().map(|p| (p.start, p.end)).collect::<Vec<_>>(),
+        [(0, 72), (72, 140)]
+    );
     assert_eq!(Compound::new(&frame, 1).filter(Result::is_err).count(), 1);
     for bad in [8, 71, 80, 136, 0xFFFF_FFF8] {
         frame.splice(..64, header(bad));
-        assert!(Compound::new(&frame, 8).any(|p| p.is_err()), "NextCommand {bad}");
+        assert!(
+            Compound::new(&frame, 8).any(|p| p.is_err()),
+            "NextCommand {bad}"
+        );
     }
 }
 
@@ -130,15 +142,19 @@ fn malformed_context_lists_are_refused() {
     let two = RequestContext::AllocationSize(7).to_context();
     let mut list = Vec::new();
     CreateContext::encode_list(&[one.clone(), two.clone()], &mut Writer::new(&mut list));
-    let read = |list: &[u8]| ContextList::new(list).collect::<Result<Vec<_>, _>>().map(|l| l.len());
+    let read = |list: &[u8]| {
+        ContextList::new(list)
+            .collect::<Result<Vec<_>, _>>()
+            .map(|l| l.len())
+    };
     assert_eq!(read(&list), Ok(2));
     for (at, value) in [
-        (0, 12),   // Next is not a multiple of 8
-        (0, 96),   // Next leads outside
-        (4, 8),    // NameOffset inside the fixed part
-        (6, 200),  // NameLength leads outside
-        (34, 4),   // DataOffset inside the name
-        (36, 9),   // DataLength leads outside
+        (0, 12),  // Next is not a multiple of 8
+        (0, 96),  // Next leads outside
+        (4, 8),   // NameOffset inside the fixed part
+        (6, 200), // NameLength leads outside
+        (34, 4),  // DataOffset inside the name
+        (36, 9),  // DataLength leads outside
     ] {
         let mut bad = list.clone();
         *bad.get_mut(at).unwrap() = value;
@@ -148,7 +164,11 @@ fn malformed_context_lists_are_refused() {
 
 #[test]
 fn the_read_room_is_what_encode_writes() {
-    let response = ReadResponse { remaining: 5, flags: 0, data: b"abc" };
+    let response = ReadResponse {
+        remaining: 5,
+        flags: 0,
+        data: b"abc",
+    };
     let mut out = vec![0; 64];
     response.encode(&mut Writer::with_base(&mut out, 0));
     assert_eq!(out.get(64..80).unwrap(), ReadResponse::room(3, 5));
@@ -161,7 +181,10 @@ fn an_error_context_stands_only_in_3_1_1() {
     let header = Header::default().to_bytes();
     out.splice(..64, header);
     let e = ErrorResponse::decode(&out).unwrap();
-    assert_eq!((e.context_count, e.data), (1, &[4, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4][..]));
+    assert_eq!(
+        (e.context_count, e.data),
+        (1, &[4, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4][..])
+    );
 }
 
 fn every_decoder(bytes: &[u8]) {

@@ -1,10 +1,10 @@
 //! FSCC and DTYP structures byte for byte.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use countersign_wire::Writer;
 use countersign_wire::dtyp::*;
 use countersign_wire::fscc::*;
 use countersign_wire::smb2::fsctl;
-use countersign_wire::Writer;
 
 fn bytes(encode: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut out = Vec::new();
@@ -38,7 +38,9 @@ fn sizes_are_those_of_the_specification() {
         },
         internal: InternalInformation { index_number: 7 },
         ea: EaInformation { ea_size: 0 },
-        access: AccessInformation { access: AccessMask::READ_DATA },
+        access: AccessInformation {
+            access: AccessMask::READ_DATA,
+        },
         position: PositionInformation { position: 0 },
         mode: ModeInformation { mode: 0 },
         alignment: AlignmentInformation { alignment: 0 },
@@ -53,8 +55,16 @@ fn sizes_are_those_of_the_specification() {
 #[test]
 fn a_stream_list_is_not_padded_behind_its_last_entry() {
     let list = [
-        StreamInformation { name: "::$DATA".into(), size: 5, allocation_size: 4096 },
-        StreamInformation { name: ":a:$DATA".into(), size: 1, allocation_size: 8 },
+        StreamInformation {
+            name: "::$DATA".into(),
+            size: 5,
+            allocation_size: 4096,
+        },
+        StreamInformation {
+            name: ":a:$DATA".into(),
+            size: 1,
+            allocation_size: 8,
+        },
     ];
     let out = bytes(|w| StreamInformation::encode_list(&list, w));
     assert_eq!(out.len(), 40 + 24 + 16);
@@ -65,11 +75,22 @@ fn a_stream_list_is_not_padded_behind_its_last_entry() {
 #[test]
 fn extended_attributes_are_terminated_and_aligned() {
     let list = [
-        FullEa { flags: 0, name: b"ONE", value: b"x" },
-        FullEa { flags: 0x80, name: b"TWO", value: b"" },
+        FullEa {
+            flags: 0,
+            name: b"ONE",
+            value: b"x",
+        },
+        FullEa {
+            flags: 0x80,
+            name: b"TWO",
+            value: b"",
+        },
     ];
     let out = bytes(|w| FullEa::encode_list(&list, w));
-    assert_eq!(out, b"\x10\0\0\0\0\x03\x01\0ONE\0x\0\0\0\0\0\0\0\x80\x03\0\0TWO\0");
+    assert_eq!(
+        out,
+        b"\x10\0\0\0\0\x03\x01\0ONE\0x\0\0\0\0\0\0\0\x80\x03\0\0TWO\0"
+    );
     assert_eq!(FullEa::decode_list(&out).unwrap(), list);
     let mut bad = out.clone();
     *bad.first_mut().unwrap() = 14;
@@ -89,7 +110,11 @@ fn notify_lists_know_their_length() {
 
 #[test]
 fn renames_have_two_forms() {
-    let rename = RenameInformation { flags: 1, root_directory: 0, name: "x".into() };
+    let rename = RenameInformation {
+        flags: 1,
+        root_directory: 0,
+        name: "x".into(),
+    };
     let out = bytes(|w| rename.encode_smb2(false, w));
     assert_eq!(out.len(), 22);
     assert_eq!(RenameInformation::decode_smb2(&out, false).unwrap(), rename);
@@ -99,12 +124,20 @@ fn renames_have_two_forms() {
 
 #[test]
 fn sids_as_text_and_bytes() {
-    for text in ["S-1-1-0", "S-1-5-32-544", "S-1-5-21-4294967295-1-2-513", "S-1-0x123456789abc-7"] {
+    for text in [
+        "S-1-1-0",
+        "S-1-5-32-544",
+        "S-1-5-21-4294967295-1-2-513",
+        "S-1-0x123456789abc-7",
+    ] {
         let sid = Sid::parse(text).unwrap();
         assert_eq!(sid.to_string(), text);
         assert_eq!(Sid::from_bytes(sid.as_bytes()).unwrap(), sid);
     }
-    assert_eq!(Sid::administrators().as_bytes(), b"\x01\x02\0\0\0\0\0\x05\x20\0\0\0\x20\x02\0\0");
+    assert_eq!(
+        Sid::administrators().as_bytes(),
+        b"\x01\x02\0\0\0\0\0\x05\x20\0\0\0\x20\x02\0\0"
+    );
     assert!(Sid::parse("S-2-1-0").is_none());
     assert!(Sid::from_bytes(&[1, 16, 0, 0, 0, 0, 0, 5]).is_err());
     assert!(Sid::from_bytes(b"\x01\x01\0\0\0\0\0\x01\0\0\0\0x").is_err());
@@ -117,7 +150,11 @@ fn descriptors_are_in_canonical_order_and_checked() {
         group: Some(Sid::users()),
         dacl: Some(Acl {
             revision: 2,
-            aces: vec![Ace::allow(FILE_ALL_ACCESS, Sid::everyone(), AceFlags::empty())],
+            aces: vec![Ace::allow(
+                FILE_ALL_ACCESS,
+                Sid::everyone(),
+                AceFlags::empty(),
+            )],
         }),
         ..SecurityDescriptor::default()
     };
@@ -129,10 +166,21 @@ fn descriptors_are_in_canonical_order_and_checked() {
           \x01\x02\0\0\0\0\0\x05\x20\0\0\0\x21\x02\0\0\
           \x02\0\x1c\0\x01\0\0\0\0\0\x14\0\xff\x01\x1f\0\x01\x01\0\0\0\0\0\x01\0\0\0\0"
     );
-    for (at, value) in [(0, 2), (3, 0), (4, 0x10), (4, 0xFF), (16, 0xFF), (48, 9), (50, 60)] {
+    for (at, value) in [
+        (0, 2),
+        (3, 0),
+        (4, 0x10),
+        (4, 0xFF),
+        (16, 0xFF),
+        (48, 9),
+        (50, 60),
+    ] {
         let mut bad = out.clone();
         *bad.get_mut(at).unwrap() = value;
-        assert!(SecurityDescriptor::decode(&bad).is_err(), "byte {at} = {value}");
+        assert!(
+            SecurityDescriptor::decode(&bad).is_err(),
+            "byte {at} = {value}"
+        );
     }
     // A NULL DACL is not an empty one.
     let null = SecurityDescriptor {
@@ -175,15 +223,26 @@ fn network_interfaces_of_both_families() {
 #[test]
 fn no_snapshots_are_three_counters() {
     let none = fsctl::SnapshotArray::default();
-    assert_eq!(bytes(|w| none.encode(16, w)), [0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(
+        bytes(|w| none.encode(16, w)),
+        [0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0]
+    );
 }
 
 #[test]
 fn symbolic_links() {
-    let link = SymlinkReparse { substitute_name: "a\\b".into(), print_name: "b".into(), flags: 1 };
+    let link = SymlinkReparse {
+        substitute_name: "a\\b".into(),
+        print_name: "b".into(),
+        flags: 1,
+    };
     let data = bytes(|w| link.encode(w));
     assert_eq!(SymlinkReparse::decode(&data).unwrap(), link);
-    let whole = ReparseBuffer { tag: reparse_tag::SYMLINK, guid: None, data: &data };
+    let whole = ReparseBuffer {
+        tag: reparse_tag::SYMLINK,
+        guid: None,
+        data: &data,
+    };
     let out = bytes(|w| whole.encode(w));
     assert_eq!(ReparseBuffer::decode(&out).unwrap(), whole);
     assert!(ReparseBuffer::decode(out.get(..out.len() - 1).unwrap()).is_err());

@@ -124,7 +124,11 @@ pub fn verify(
             if allowed.v1 && equal(v1.as_slice(), responses.lm) {
                 let base_key = md4(nt_hash.as_bytes());
                 let key_exchange_key = base_key.clone();
-                return Ok(Proof { version: NtlmVersion::V1, base_key, key_exchange_key });
+                return Ok(Proof {
+                    version: NtlmVersion::V1,
+                    base_key,
+                    key_exchange_key,
+                });
             }
             if !allowed.lm_v2 {
                 return Err(FailureReason::LmRefused);
@@ -139,9 +143,13 @@ pub fn verify(
             // [MS-NLMP] 3.3.1: with extended session security the LM response is the
             // client's challenge and sixteen zeros. Some clients agree to it and
             // then send plain NTLMv1 in both fields.
-            let client = responses.lm.split_first_chunk::<8>().and_then(|(client, rest)| {
-                (responses.lm.len() == V1_LENGTH && rest.iter().all(|b| *b == 0)).then_some(client)
-            });
+            let client = responses
+                .lm
+                .split_first_chunk::<8>()
+                .and_then(|(client, rest)| {
+                    (responses.lm.len() == V1_LENGTH && rest.iter().all(|b| *b == 0))
+                        .then_some(client)
+                });
             let (version, input, key_exchange_key) = match client {
                 Some(client) if responses.ess => {
                     let mixed = md5(&[&challenge, client]);

@@ -26,7 +26,9 @@ impl Sealed {
         if length > 0x00FF_FFFF {
             return None;
         }
-        buffer.get_mut(start..message)?.copy_from_slice(&length.to_be_bytes());
+        buffer
+            .get_mut(start..message)?
+            .copy_from_slice(&length.to_be_bytes());
         Some(Self { buffer, start })
     }
 

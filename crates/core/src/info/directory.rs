@@ -24,7 +24,13 @@ impl EntrySink {
     pub fn new(class: DirectoryClass, headroom: usize, max: usize) -> Self {
         let mut buffer = Vec::with_capacity(headroom.saturating_add(max.min(64 << 10)));
         buffer.resize(headroom, 0);
-        Self { class, headroom, max, buffer, last: None }
+        Self {
+            class,
+            headroom,
+            max,
+            buffer,
+            last: None,
+        }
     }
 
     /// The buffer with headroom, and the headroom.
@@ -71,8 +77,10 @@ impl DirSink for EntrySink {
 fn wire_entry(entry: &DirEntry, class: DirectoryClass) -> DirectoryEntry {
     let m = &entry.metadata;
     let reparse = m.attributes.contains(FileAttributes::REPARSE_POINT);
-    let has_tag =
-        matches!(class, DirectoryClass::IdExtdDirectory | DirectoryClass::IdExtdBothDirectory);
+    let has_tag = matches!(
+        class,
+        DirectoryClass::IdExtdDirectory | DirectoryClass::IdExtdBothDirectory
+    );
     DirectoryEntry {
         file_index: 0,
         creation: m.times.creation,
@@ -83,7 +91,11 @@ fn wire_entry(entry: &DirEntry, class: DirectoryClass) -> DirectoryEntry {
         allocation_size: m.allocation_size,
         attributes: attributes(m.attributes),
         // [MS-FSCC] 2.4.8: the tag stands in place of the size for reparse points.
-        ea_size: if reparse && !has_tag { m.reparse_tag } else { m.ea_size },
+        ea_size: if reparse && !has_tag {
+            m.reparse_tag
+        } else {
+            m.ea_size
+        },
         reparse_tag: m.reparse_tag,
         short_name: entry.short_name.clone().unwrap_or_default(),
         file_id: m.key.file,

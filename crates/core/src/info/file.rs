@@ -134,21 +134,27 @@ pub fn file(class: u8, m: &Metadata, f: &FileFacts) -> Result<Info, NtStatus> {
         file_class::BASIC => info(BasicInformation::LEN, |w| basic(m).encode(w)),
         file_class::STANDARD => info(StandardInformation::LEN, |w| standard(m, f).encode(w)),
         file_class::INTERNAL => info(InternalInformation::LEN, |w| {
-            InternalInformation { index_number: m.key.file }.encode(w);
+            InternalInformation {
+                index_number: m.key.file,
+            }
+            .encode(w);
         }),
-        file_class::EA => {
-            info(EaInformation::LEN, |w| EaInformation { ea_size: m.ea_size }.encode(w))
-        }
+        file_class::EA => info(EaInformation::LEN, |w| {
+            EaInformation { ea_size: m.ea_size }.encode(w)
+        }),
         file_class::ACCESS => info(AccessInformation::LEN, |w| {
             AccessInformation { access: f.access }.encode(w);
         }),
         file_class::NAME => info(8, |w| encode_name(&f.name, w)),
         file_class::POSITION => info(PositionInformation::LEN, |w| {
-            PositionInformation { position: f.position }.encode(w);
+            PositionInformation {
+                position: f.position,
+            }
+            .encode(w);
         }),
-        file_class::MODE => {
-            info(ModeInformation::LEN, |w| ModeInformation { mode: f.mode }.encode(w))
-        }
+        file_class::MODE => info(ModeInformation::LEN, |w| {
+            ModeInformation { mode: f.mode }.encode(w)
+        }),
         file_class::ALIGNMENT => info(AlignmentInformation::LEN, |w| {
             AlignmentInformation { alignment: 0 }.encode(w);
         }),
@@ -156,10 +162,14 @@ pub fn file(class: u8, m: &Metadata, f: &FileFacts) -> Result<Info, NtStatus> {
             AllInformation {
                 basic: basic(m),
                 standard: standard(m, f),
-                internal: InternalInformation { index_number: m.key.file },
+                internal: InternalInformation {
+                    index_number: m.key.file,
+                },
                 ea: EaInformation { ea_size: m.ea_size },
                 access: AccessInformation { access: f.access },
-                position: PositionInformation { position: f.position },
+                position: PositionInformation {
+                    position: f.position,
+                },
                 mode: ModeInformation { mode: f.mode },
                 alignment: AlignmentInformation { alignment: 0 },
                 name: f.name.clone(),
@@ -208,7 +218,11 @@ pub fn file(class: u8, m: &Metadata, f: &FileFacts) -> Result<Info, NtStatus> {
             let mut file_id = [0; 16];
             let (low, _) = file_id.split_at_mut(8);
             low.copy_from_slice(&m.key.file.to_le_bytes());
-            IdInformation { volume: m.key.volume, file_id }.encode(w);
+            IdInformation {
+                volume: m.key.volume,
+                file_id,
+            }
+            .encode(w);
         }),
         _ => return Err(NtStatus::INVALID_INFO_CLASS),
     })
@@ -243,7 +257,11 @@ pub fn eas(list: &[Ea], max: usize) -> Result<(NtStatus, Vec<u8>), NtStatus> {
     let mut fitting = Vec::with_capacity(list.len());
     let mut used = 0usize;
     for ea in list {
-        let entry = FullEa { flags: ea.flags, name: ea.name.as_bytes(), value: &ea.value };
+        let entry = FullEa {
+            flags: ea.flags,
+            name: ea.name.as_bytes(),
+            value: &ea.value,
+        };
         let end = used.next_multiple_of(4).saturating_add(entry.encoded_len());
         if end > max {
             break;
@@ -256,5 +274,12 @@ pub fn eas(list: &[Ea], max: usize) -> Result<(NtStatus, Vec<u8>), NtStatus> {
     }
     let all = fitting.len() == list.len();
     let out = info(0, |w| FullEa::encode_list(&fitting, w));
-    Ok((if all { NtStatus::SUCCESS } else { NtStatus::BUFFER_OVERFLOW }, out.data))
+    Ok((
+        if all {
+            NtStatus::SUCCESS
+        } else {
+            NtStatus::BUFFER_OVERFLOW
+        },
+        out.data,
+    ))
 }

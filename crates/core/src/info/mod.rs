@@ -50,7 +50,11 @@ impl Info {
 
 /// Attributes as they go on the wire: NORMAL stands for none.
 pub fn attributes(attributes: FileAttributes) -> FileAttributes {
-    if attributes.is_empty() { FileAttributes::NORMAL } else { attributes }
+    if attributes.is_empty() {
+        FileAttributes::NORMAL
+    } else {
+        attributes
+    }
 }
 
 #[cfg(test)]

@@ -38,11 +38,18 @@ pub fn set(
     Ok(Some(match class {
         file_class::BASIC => {
             let basic = BasicInformation::decode(buffer).map_err(|_| short)?;
-            FsCall::SetBasic { set: set_basic(&basic, open.is_directory())?, open }
+            FsCall::SetBasic {
+                set: set_basic(&basic, open.is_directory())?,
+                open,
+            }
         }
         file_class::RENAME | file_class::RENAME_EX | file_class::LINK | file_class::LINK_EX => {
             let ex = matches!(class, file_class::RENAME_EX | file_class::LINK_EX);
-            let least = if from == SetContext::Smb2 { RenameInformation::FIXED } else { 12 };
+            let least = if from == SetContext::Smb2 {
+                RenameInformation::FIXED
+            } else {
+                12
+            };
             if buffer.len() < least {
                 return Err(short);
             }
@@ -89,9 +96,15 @@ pub fn set(
             if i64::try_from(info.position).is_err() {
                 return Err(NtStatus::INVALID_PARAMETER);
             }
-            FsCall::SetPosition { open, position: info.position }
+            FsCall::SetPosition {
+                open,
+                position: info.position,
+            }
         }
-        file_class::FULL_EA => FsCall::SetEa { open, eas: full_eas(buffer)? },
+        file_class::FULL_EA => FsCall::SetEa {
+            open,
+            eas: full_eas(buffer)?,
+        },
         file_class::MODE => {
             let info = ModeInformation::decode(buffer).map_err(|_| short)?;
             let allowed = CreateOptions::WRITE_THROUGH
@@ -105,11 +118,17 @@ pub fn set(
         }
         file_class::ALLOCATION => {
             let info = AllocationInformation::decode(buffer).map_err(|_| short)?;
-            FsCall::SetAllocation { size: size(info.allocation_size, &open)?, open }
+            FsCall::SetAllocation {
+                size: size(info.allocation_size, &open)?,
+                open,
+            }
         }
         file_class::END_OF_FILE => {
             let info = EndOfFileInformation::decode(buffer).map_err(|_| short)?;
-            FsCall::SetEndOfFile { size: size(info.end_of_file, &open)?, open }
+            FsCall::SetEndOfFile {
+                size: size(info.end_of_file, &open)?,
+                open,
+            }
         }
         file_class::VALID_DATA_LENGTH => {
             let info = ValidDataLengthInformation::decode(buffer).map_err(|_| short)?;
@@ -190,7 +209,11 @@ pub fn full_eas(buffer: &[u8]) -> Result<Vec<Ea>, NtStatus> {
             if name.is_empty() {
                 return Err(NtStatus::INVALID_EA_NAME);
             }
-            Ok(Ea { flags: ea.flags, name: name.to_owned(), value: ea.value.to_vec() })
+            Ok(Ea {
+                flags: ea.flags,
+                name: name.to_owned(),
+                value: ea.value.to_vec(),
+            })
         })
         .collect()
 }

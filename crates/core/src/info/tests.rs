@@ -9,8 +9,14 @@ use super::*;
 
 fn metadata() -> Metadata {
     Metadata {
-        key: FileKey { volume: 3, file: 0x1234 },
-        times: Times { creation: FileTime(1), ..Times::default() },
+        key: FileKey {
+            volume: 3,
+            file: 0x1234,
+        },
+        times: Times {
+            creation: FileTime(1),
+            ..Times::default()
+        },
         end_of_file: 10,
         allocation_size: 4096,
         links: 1,
@@ -30,7 +36,13 @@ fn facts() -> FileFacts {
 
 #[test]
 fn a_buffer_below_the_fixed_part_is_refused_and_one_below_all_is_filled() {
-    let (m, f) = (metadata(), FileFacts { name: r"\dir\file".into(), ..facts() });
+    let (m, f) = (
+        metadata(),
+        FileFacts {
+            name: r"\dir\file".into(),
+            ..facts()
+        },
+    );
     // The least sizes are those of the structures as compilers lay them out.
     for (class, least) in [
         (file_class::BASIC, 40),
@@ -51,13 +63,23 @@ fn a_buffer_below_the_fixed_part_is_refused_and_one_below_all_is_filled() {
         assert_eq!(file_source(class), Some(FileSource::Stat));
         let info = file(class, &m, &f).unwrap();
         assert_eq!(info.least, least, "class {class}");
-        assert_eq!(info.clone().fit(least - 1), Err(NtStatus::INFO_LENGTH_MISMATCH));
+        assert_eq!(
+            info.clone().fit(least - 1),
+            Err(NtStatus::INFO_LENGTH_MISMATCH)
+        );
         let variable = info.data.len() > least;
         let (status, data) = info.fit(least).unwrap();
         assert_eq!(data.len(), least);
-        assert_eq!(status == NtStatus::BUFFER_OVERFLOW, variable, "class {class}");
+        assert_eq!(
+            status == NtStatus::BUFFER_OVERFLOW,
+            variable,
+            "class {class}"
+        );
     }
-    assert_eq!(file(file_class::RENAME, &m, &f), Err(NtStatus::INVALID_INFO_CLASS));
+    assert_eq!(
+        file(file_class::RENAME, &m, &f),
+        Err(NtStatus::INVALID_INFO_CLASS)
+    );
     assert_eq!(file_source(file_class::RENAME), None);
 }
 
@@ -72,7 +94,10 @@ fn the_root_is_102_bytes_of_all_information() {
 
 #[test]
 fn a_file_being_deleted_has_one_link_less() {
-    let f = FileFacts { delete_pending: true, ..facts() };
+    let f = FileFacts {
+        delete_pending: true,
+        ..facts()
+    };
     let info = file(file_class::STANDARD, &metadata(), &f).unwrap();
     let s = StandardInformation::decode(&info.data).unwrap();
     assert_eq!((s.links, s.delete_pending), (0, true));
@@ -81,16 +106,31 @@ fn a_file_being_deleted_has_one_link_less() {
 #[test]
 fn the_unnamed_stream_has_two_colons() {
     let info = streams(&[
-        StreamFacts { name: String::new(), size: 1, allocation: 2 },
-        StreamFacts { name: "a".into(), size: 3, allocation: 4 },
+        StreamFacts {
+            name: String::new(),
+            size: 1,
+            allocation: 2,
+        },
+        StreamFacts {
+            name: "a".into(),
+            size: 3,
+            allocation: 4,
+        },
     ]);
     let list = StreamInformation::decode_list(&info.data).unwrap();
-    assert_eq!(list.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["::$DATA", ":a:$DATA"]);
+    assert_eq!(
+        list.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(),
+        ["::$DATA", ":a:$DATA"]
+    );
 }
 
 #[test]
 fn extended_attributes_are_given_whole() {
-    let ea = |name: &str| Ea { flags: 0, name: name.into(), value: b"value".to_vec() };
+    let ea = |name: &str| Ea {
+        flags: 0,
+        name: name.into(),
+        value: b"value".to_vec(),
+    };
     let list = [ea("ONE"), ea("TWO")];
     assert_eq!(eas(&[], 100), Err(NtStatus::NO_EAS_ON_FILE));
     assert_eq!(eas(&list, 16), Err(NtStatus::BUFFER_TOO_SMALL));
@@ -114,7 +154,11 @@ fn volumes_count_in_allocation_units() {
     let size = FsFullSizeInformation::decode(&volume(fs_class::FULL_SIZE, &v).unwrap().data);
     let size = size.unwrap();
     assert_eq!(
-        (size.total_units, size.caller_available_units, size.actual_available_units),
+        (
+            size.total_units,
+            size.caller_available_units,
+            size.actual_available_units
+        ),
         (10, 0, 1)
     );
     for (class, least) in [
@@ -129,7 +173,10 @@ fn volumes_count_in_allocation_units() {
     ] {
         assert_eq!(volume(class, &v).unwrap().least, least, "class {class}");
     }
-    assert_eq!(volume(fs_class::LABEL, &v), Err(NtStatus::INVALID_INFO_CLASS));
+    assert_eq!(
+        volume(fs_class::LABEL, &v),
+        Err(NtStatus::INVALID_INFO_CLASS)
+    );
 }
 
 #[test]
@@ -161,5 +208,8 @@ fn malformed_ea_lists_are_inconsistent() {
     assert_eq!(full_eas(&[0; 4]), Err(NtStatus::EA_LIST_INCONSISTENT));
     assert_eq!(full_eas(&[0; 9]), Err(NtStatus::INVALID_EA_NAME));
     let one = full_eas(b"\0\0\0\0\0\x01\x01\0N\0V").unwrap();
-    assert_eq!((one[0].name.as_str(), one[0].value.as_slice()), ("N", &b"V"[..]));
+    assert_eq!(
+        (one[0].name.as_str(), one[0].value.as_slice()),
+        ("N", &b"V"[..])
+    );
 }

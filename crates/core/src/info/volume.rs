@@ -95,7 +95,11 @@ pub fn volume(class: u8, v: &VolumeFacts) -> Result<Info, NtStatus> {
             .encode(w);
         }),
         fs_class::OBJECT_ID => info(FsObjectIdInformation::LEN, |w| {
-            FsObjectIdInformation { object_id: v.object_id, extended_info: [0; 48] }.encode(w);
+            FsObjectIdInformation {
+                object_id: v.object_id,
+                extended_info: [0; 48],
+            }
+            .encode(w);
         }),
         fs_class::SECTOR_SIZE => info(FsSectorSizeInformation::LEN, |w| {
             FsSectorSizeInformation {

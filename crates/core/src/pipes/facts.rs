@@ -44,7 +44,13 @@ impl Facts<'_> {
             name: name.to_owned(),
             domain: self.config.netbios_name.clone(),
             kind,
-            sid: self.config.auth.machine_sid.account(rid).as_bytes().to_vec(),
+            sid: self
+                .config
+                .auth
+                .machine_sid
+                .account(rid)
+                .as_bytes()
+                .to_vec(),
         }
     }
 

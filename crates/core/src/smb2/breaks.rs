@@ -43,29 +43,56 @@ pub(super) fn oplock(
     to: OplockLevel,
     _acknowledge: bool,
 ) {
-    let Some(session) = smb2.state.session_of(open.owner().session) else { return };
-    let Some(file_id) = session.file_id_of(open) else { return };
+    let Some(session) = smb2.state.session_of(open.owner().session) else {
+        return;
+    };
+    let Some(file_id) = session.file_id_of(open) else {
+        return;
+    };
     let response = Response::new(NtStatus::SUCCESS, |w| {
-        OplockBreak { oplock_level: to as u8, file_id }.encode(w);
+        OplockBreak {
+            oplock_level: to as u8,
+            file_id,
+        }
+        .encode(w);
     });
-    let header = Header { session_id: session.id, ..header() };
-    smb2.ready.push(Outgoing::notification(header, response.buffer, response.start));
+    let header = Header {
+        session_id: session.id,
+        ..header()
+    };
+    smb2.ready.push(Outgoing::notification(
+        header,
+        response.buffer,
+        response.start,
+    ));
 }
 
 /// Tells the client that a lease breaks.
 pub(super) fn lease(smb2: &mut Smb2, lease: &Lease) {
-    if smb2.state.negotiated().is_none_or(|n| n.client_guid != lease.client) {
+    if smb2
+        .state
+        .negotiated()
+        .is_none_or(|n| n.client_guid != lease.client)
+    {
         return;
     }
     let response = Response::new(NtStatus::SUCCESS, |w| {
         LeaseBreakNotification {
             new_epoch: lease.epoch,
-            flags: if lease.acknowledge { BREAK_LEASE_ACK_REQUIRED } else { 0 },
+            flags: if lease.acknowledge {
+                BREAK_LEASE_ACK_REQUIRED
+            } else {
+                0
+            },
             key: lease.key,
             current: lease.from,
             new: lease.to,
         }
         .encode(w);
     });
-    smb2.ready.push(Outgoing::notification(header(), response.buffer, response.start));
+    smb2.ready.push(Outgoing::notification(
+        header(),
+        response.buffer,
+        response.start,
+    ));
 }

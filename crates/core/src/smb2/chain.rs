@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_policy::Reason;
 use countersign_wire::NtStatus;
-use countersign_wire::smb2::{fsctl, Command, FileId, HEADER_LEN, Header, HeaderFlags, Target};
+use countersign_wire::smb2::{Command, FileId, HEADER_LEN, Header, HeaderFlags, Target, fsctl};
 
 use super::dispatch::{self, Need, Row};
 use super::front::{Active, Flow, Smb2};
@@ -39,7 +39,11 @@ struct Before {
 
 impl Chain {
     pub(super) fn new(parts: Vec<Arrived>) -> Self {
-        Self { rest: parts.into(), replies: Vec::new(), before: None }
+        Self {
+            rest: parts.into(),
+            replies: Vec::new(),
+            before: None,
+        }
     }
 
     pub(super) fn next(&mut self) -> Option<Arrived> {
@@ -139,7 +143,10 @@ impl Smb2 {
         if !ids.related {
             chain.before = None;
         }
-        if arrived.transform_session().is_some_and(|id| id != ids.session) {
+        if arrived
+            .transform_session()
+            .is_some_and(|id| id != ids.session)
+        {
             self.drop_connection(link, "message names another session than its transform");
             return Flow::Stop;
         }
@@ -150,12 +157,21 @@ impl Smb2 {
                 self.drop_connection(link, reason.code());
                 return Flow::Stop;
             }
-            Err(Refused::Reply { status, reason, seal }) => {
+            Err(Refused::Reply {
+                status,
+                reason,
+                seal,
+            }) => {
                 self.count(link, reason);
                 let response = Response::error(status);
                 let header = self.refusal_header(&header, &ids, status);
                 chain.fail(&ids, &header, status, true);
-                chain.push(Outgoing::refusal(&seal, header, response.buffer, response.start));
+                chain.push(Outgoing::refusal(
+                    &seal,
+                    header,
+                    response.buffer,
+                    response.start,
+                ));
                 return Flow::Next(chain);
             }
         };
@@ -163,7 +179,10 @@ impl Smb2 {
             return self.reject(link, &mut chain, arrived, admitted, &ids, now);
         };
         let mut request = Request {
-            header: Header { session_id: ids.session, ..header },
+            header: Header {
+                session_id: ids.session,
+                ..header
+            },
             config: link.config(),
             ticket: link.ticket(),
             message: arrived.message,
@@ -176,7 +195,10 @@ impl Smb2 {
         if let Some(tree) = ids.tree
             && let Target::Sync { process_id, .. } = header.target
         {
-            request.header.target = Target::Sync { process_id, tree_id: tree };
+            request.header.target = Target::Sync {
+                process_id,
+                tree_id: tree,
+            };
         }
         let step = match self.check(&mut request, row, &ids, &chain) {
             Ok(()) => None,
@@ -221,7 +243,10 @@ impl Smb2 {
         now: Now,
     ) -> Flow {
         let request = Request {
-            header: Header { session_id: ids.session, ..arrived.header },
+            header: Header {
+                session_id: ids.session,
+                ..arrived.header
+            },
             config: link.config(),
             ticket: link.ticket(),
             message: arrived.message,
@@ -251,12 +276,7 @@ impl Smb2 {
         }
     }
 
-    fn admit(
-        &mut self,
-        link: &Link,
-        arrived: &Arrived,
-        session: u64,
-    ) -> Result<Admitted, Refused> {
+    fn admit(&mut self, link: &Link, arrived: &Arrived, session: u64) -> Result<Admitted, Refused> {
         let channel = self.state.channels.get(&session);
         let mut key = channel.and_then(|c| c.key.clone());
         let mut borrowed = false;
@@ -329,7 +349,13 @@ impl Smb2 {
         }
         // CANCEL is never answered, so a refusal is silence.
         if self.admit(link, arrived, session).is_ok() {
-            self.cancel(link, &Header { session_id: session, ..arrived.header });
+            self.cancel(
+                link,
+                &Header {
+                    session_id: session,
+                    ..arrived.header
+                },
+            );
         }
     }
 
@@ -405,8 +431,10 @@ impl Smb2 {
             return fail(NtStatus::INVALID_PARAMETER);
         };
         if let Some(code) = dispatch::server_control(row.command, &request.message) {
-            let must_be_none =
-                matches!(code, fsctl::VALIDATE_NEGOTIATE_INFO | fsctl::QUERY_NETWORK_INTERFACE_INFO);
+            let must_be_none = matches!(
+                code,
+                fsctl::VALIDATE_NEGOTIATE_INFO | fsctl::QUERY_NETWORK_INTERFACE_INFO
+            );
             return if must_be_none && !sent.is_none() {
                 fail(NtStatus::INVALID_PARAMETER)
             } else {

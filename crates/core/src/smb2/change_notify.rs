@@ -13,7 +13,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let Ok(request) = ChangeNotifyRequest::decode(cx.request.message()) else {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     };
-    let Some(entry) = cx.open() else { return Step::Fail(NtStatus::FILE_CLOSED) };
+    let Some(entry) = cx.open() else {
+        return Step::Fail(NtStatus::FILE_CLOSED);
+    };
     let open = match &entry.kind {
         OpenKind::File(open) if open.is_directory() => open.clone(),
         _ => return Step::Fail(NtStatus::INVALID_PARAMETER),
@@ -49,5 +51,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
 /// Too much changed: an empty response that is no error, [MS-SMB2] 3.3.4.4.
 fn enumerate() -> Step {
     let empty = ChangeNotifyResponse { buffer: &[] };
-    Step::Reply(Response::new(NtStatus::NOTIFY_ENUM_DIR, |w| empty.encode(w)))
+    Step::Reply(Response::new(NtStatus::NOTIFY_ENUM_DIR, |w| {
+        empty.encode(w)
+    }))
 }

@@ -24,7 +24,10 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
             Step::ok(|w| CloseResponse::default().encode(w))
         }
         OpenKind::File(file) => Step::call(
-            FsCall::Close { open: file.clone(), last_write: None },
+            FsCall::Close {
+                open: file.clone(),
+                last_write: None,
+            },
             move |_, result| match result {
                 Ok(FsReply::Closed(facts)) if query => Step::ok(|w| response(&facts).encode(w)),
                 Ok(_) => Step::ok(|w| CloseResponse::default().encode(w)),

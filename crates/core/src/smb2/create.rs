@@ -10,8 +10,7 @@ use countersign_fs::{
 };
 use countersign_wire::dtyp::{FileTime, Guid};
 use countersign_wire::fscc::{
-    AccessMask, CreateAction, CreateOptions, Disposition, FileAttributes, OplockLevel,
-    ShareAccess,
+    AccessMask, CreateAction, CreateOptions, Disposition, FileAttributes, OplockLevel, ShareAccess,
 };
 use countersign_wire::smb2::{
     CREATE_FLAG_REPARSEPOINT, Capabilities, CreateContext, CreateRequest, CreateResponse,
@@ -21,8 +20,8 @@ use countersign_wire::smb2::{
 use countersign_wire::{NtStatus, Writer};
 
 use super::handler::{Context, Response, Step};
-use super::session::{OpenKind, SessionState};
 use super::pipe;
+use super::session::{OpenKind, SessionState};
 use crate::{info, status};
 
 /// Attributes that a CREATE may name; others are INVALID_PARAMETER.
@@ -57,7 +56,11 @@ pub(super) struct Wishes {
 #[derive(Debug, Clone, Copy)]
 enum Durable {
     V1,
-    V2 { timeout: u32, persistent: bool, create_guid: Guid },
+    V2 {
+        timeout: u32,
+        persistent: bool,
+        create_guid: Guid,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -137,10 +140,16 @@ fn start(cx: &mut Context<'_>, request: &CreateRequest<'_>) -> Result<Step, NtSt
         pid: 0,
         deny: None,
         durable: wishes.durable.map(|d| match d {
-            Durable::V1 => {
-                DurableRequest { create_guid: None, timeout: Duration::ZERO, persistent: false }
-            }
-            Durable::V2 { timeout, persistent, create_guid } => DurableRequest {
+            Durable::V1 => DurableRequest {
+                create_guid: None,
+                timeout: Duration::ZERO,
+                persistent: false,
+            },
+            Durable::V2 {
+                timeout,
+                persistent,
+                create_guid,
+            } => DurableRequest {
                 create_guid: Some(create_guid),
                 timeout: Duration::from_millis(timeout.into()),
                 persistent,
@@ -150,11 +159,17 @@ fn start(cx: &mut Context<'_>, request: &CreateRequest<'_>) -> Result<Step, NtSt
         case_sensitive: false,
         app_instance: wishes.app_instance,
     };
-    Ok(Step::call(FsCall::Open(Box::new(call)), move |cx, result| opened(cx, result, &wishes)))
+    Ok(Step::call(
+        FsCall::Open(Box::new(call)),
+        move |cx, result| opened(cx, result, &wishes),
+    ))
 }
 
 fn client(cx: &Context<'_>) -> Guid {
-    cx.state.negotiated().map(|n| n.client_guid).unwrap_or_default()
+    cx.state
+        .negotiated()
+        .map(|n| n.client_guid)
+        .unwrap_or_default()
 }
 
 /// A name relative to the share: no leading backslash, no way upwards.
@@ -170,12 +185,21 @@ fn path(name: &str) -> Result<SmbPath, NtStatus> {
 fn wishes(cx: &Context<'_>, request: &CreateRequest<'_>) -> Result<Wishes, NtStatus> {
     let invalid = NtStatus::INVALID_PARAMETER;
     let revision = cx.state.dialect();
-    let capabilities = cx.state.negotiated().map(|n| n.capabilities).unwrap_or_default();
+    let capabilities = cx
+        .state
+        .negotiated()
+        .map(|n| n.capabilities)
+        .unwrap_or_default();
     let leasing = capabilities.contains(Capabilities::LEASING);
     let mut out = Wishes::default();
     let (mut dhnq, mut dhnc, mut dh2q, mut dh2c) = (None, None, None, None);
     for (i, context) in request.contexts.iter().enumerate() {
-        if request.contexts.iter().take(i).any(|c| c.name == context.name) {
+        if request
+            .contexts
+            .iter()
+            .take(i)
+            .any(|c| c.name == context.name)
+        {
             return Err(invalid);
         }
         match RequestContext::decode(context).map_err(|_| invalid)? {
@@ -193,12 +217,27 @@ fn wishes(cx: &Context<'_>, request: &CreateRequest<'_>) -> Result<Wishes, NtSta
                     out.lease = Some(lease);
                 }
             }
-            RequestContext::DurableRequestV2 { timeout, flags, create_guid } => {
+            RequestContext::DurableRequestV2 {
+                timeout,
+                flags,
+                create_guid,
+            } => {
                 let persistent = flags.contains(DurableFlags::PERSISTENT);
-                dh2q = Some(Durable::V2 { timeout, persistent, create_guid });
+                dh2q = Some(Durable::V2 {
+                    timeout,
+                    persistent,
+                    create_guid,
+                });
             }
-            RequestContext::DurableReconnectV2 { file_id, create_guid, .. } => {
-                dh2c = Some(Reconnect::V2 { file_id, create_guid });
+            RequestContext::DurableReconnectV2 {
+                file_id,
+                create_guid,
+                ..
+            } => {
+                dh2c = Some(Reconnect::V2 {
+                    file_id,
+                    create_guid,
+                });
             }
             RequestContext::AppInstanceId(id) if revision >= dialect::SMB_3_0 => {
                 out.app_instance = Some(id);
@@ -240,7 +279,11 @@ fn caching(level: u8, wishes: &Wishes) -> CachingRequest {
             }),
         };
     }
-    for asked in [OplockLevel::LevelTwo, OplockLevel::Exclusive, OplockLevel::Batch] {
+    for asked in [
+        OplockLevel::LevelTwo,
+        OplockLevel::Exclusive,
+        OplockLevel::Batch,
+    ] {
         if level == asked as u8 {
             return CachingRequest::Oplock(asked);
         }
@@ -257,7 +300,10 @@ fn reconnect_call(
 ) -> Result<Step, NtStatus> {
     let (id, create_guid) = match reconnect {
         Reconnect::V1(id) => (id, None),
-        Reconnect::V2 { file_id, create_guid } => (file_id, Some(create_guid)),
+        Reconnect::V2 {
+            file_id,
+            create_guid,
+        } => (file_id, Some(create_guid)),
     };
     let name = request.name_text();
     let call = ReconnectCall {
@@ -268,25 +314,33 @@ fn reconnect_call(
         lease_key: wishes.lease.map(|l| l.key),
         path: SmbPath::parse(&name).ok(),
     };
-    let wishes = Wishes { durable: None, ..wishes };
-    Ok(Step::call(FsCall::Reconnect(Box::new(call)), move |cx, result| match result {
-        Err(FsError::NotFound | FsError::NameNotFound) => {
-            Step::Fail(NtStatus::OBJECT_NAME_NOT_FOUND)
-        }
-        result => opened(cx, result, &wishes),
-    }))
+    let wishes = Wishes {
+        durable: None,
+        ..wishes
+    };
+    Ok(Step::call(
+        FsCall::Reconnect(Box::new(call)),
+        move |cx, result| match result {
+            Err(FsError::NotFound | FsError::NameNotFound) => {
+                Step::Fail(NtStatus::OBJECT_NAME_NOT_FOUND)
+            }
+            result => opened(cx, result, &wishes),
+        },
+    ))
 }
 
 /// [MS-SMB2] 3.3.5.9.10: a CREATE that was carried out before, sent again over
 /// another channel, gets the same open; the same CreateGuid without the flag
 /// is refused.
-fn replayed(
-    cx: &mut Context<'_>,
-    level: u8,
-    wishes: &Wishes,
-) -> Option<Result<Step, NtStatus>> {
-    let Some(Durable::V2 { create_guid, .. }) = wishes.durable else { return None };
-    let replay = cx.request.header.flags.contains(HeaderFlags::REPLAY_OPERATION);
+fn replayed(cx: &mut Context<'_>, level: u8, wishes: &Wishes) -> Option<Result<Step, NtStatus>> {
+    let Some(Durable::V2 { create_guid, .. }) = wishes.durable else {
+        return None;
+    };
+    let replay = cx
+        .request
+        .header
+        .flags
+        .contains(HeaderFlags::REPLAY_OPERATION);
     let name = (client(cx), create_guid);
     if cx.link.server.files.is_create_pending(name.0, name.1) {
         // The first one still waits, for a break or the disk.
@@ -307,7 +361,10 @@ fn replayed(
     let Some(file_id) = session.file_id_of(&open) else {
         return Some(Err(NtStatus::ACCESS_DENIED));
     };
-    if session.open(file_id).is_some_and(|entry| entry.state.lock().used) {
+    if session
+        .open(file_id)
+        .is_some_and(|entry| entry.state.lock().used)
+    {
         // It was worked with since: not the same CREATE again but a new one.
         return None;
     }
@@ -321,46 +378,47 @@ fn replayed(
         on_disk_id: wishes.on_disk_id,
         ..Wishes::default()
     };
-    Some(Ok(Step::call(FsCall::Stat { open: Arc::clone(&open) }, move |_, result| match result {
-        Ok(FsReply::Metadata(metadata)) => {
-            // The level of a replay is given back as it was sent; the open keeps its own.
-            let caching = match open.caching() {
-                lease @ CachingGrant::Lease { .. } => lease,
-                _ => match caching(level, &Wishes::default()) {
-                    CachingRequest::Oplock(level) => CachingGrant::Oplock(level),
-                    _ => CachingGrant::None,
-                },
-            };
-            let keeps = match caching {
-                CachingGrant::Oplock(level) => level == OplockLevel::Batch,
-                CachingGrant::Lease { .. } => true,
-                CachingGrant::None => false,
-            };
-            let opened = Opened {
-                action: open.create_action(),
-                caching,
-                rights: Rights {
-                    granted: open.granted_access(),
-                    maximal: open.maximal_access(),
-                },
-                durable: open.durable_timeout().filter(|_| keeps),
-                metadata: *metadata,
-                reconnected: false,
-                open,
-            };
-            respond(file_id, &opened, &again)
-        }
-        Ok(_) => Step::Fail(NtStatus::INTERNAL_ERROR),
-        Err(error) => Step::Fail(status::of(error)),
-    })))
+    Some(Ok(Step::call(
+        FsCall::Stat {
+            open: Arc::clone(&open),
+        },
+        move |_, result| match result {
+            Ok(FsReply::Metadata(metadata)) => {
+                // The level of a replay is given back as it was sent; the open keeps its own.
+                let caching = match open.caching() {
+                    lease @ CachingGrant::Lease { .. } => lease,
+                    _ => match caching(level, &Wishes::default()) {
+                        CachingRequest::Oplock(level) => CachingGrant::Oplock(level),
+                        _ => CachingGrant::None,
+                    },
+                };
+                let keeps = match caching {
+                    CachingGrant::Oplock(level) => level == OplockLevel::Batch,
+                    CachingGrant::Lease { .. } => true,
+                    CachingGrant::None => false,
+                };
+                let opened = Opened {
+                    action: open.create_action(),
+                    caching,
+                    rights: Rights {
+                        granted: open.granted_access(),
+                        maximal: open.maximal_access(),
+                    },
+                    durable: open.durable_timeout().filter(|_| keeps),
+                    metadata: *metadata,
+                    reconnected: false,
+                    open,
+                };
+                respond(file_id, &opened, &again)
+            }
+            Ok(_) => Step::Fail(NtStatus::INTERNAL_ERROR),
+            Err(error) => Step::Fail(status::of(error)),
+        },
+    )))
 }
 
 /// The file service answered: enters the open in the session and responds.
-fn opened(
-    cx: &mut Context<'_>,
-    result: Result<FsReply, FsError>,
-    wishes: &Wishes,
-) -> Step {
+fn opened(cx: &mut Context<'_>, result: Result<FsReply, FsError>, wishes: &Wishes) -> Step {
     let opened = match result {
         Ok(FsReply::Opened(opened)) => opened,
         Ok(_) => return Step::Fail(NtStatus::INTERNAL_ERROR),
@@ -388,7 +446,13 @@ fn opened(
 /// An open that cannot be entered is closed again.
 fn give_back(open: &Arc<Open>, status: NtStatus) -> Step {
     let open = Arc::clone(open);
-    Step::call(FsCall::Close { open, last_write: None }, move |_, _| Step::Fail(status))
+    Step::call(
+        FsCall::Close {
+            open,
+            last_write: None,
+        },
+        move |_, _| Step::Fail(status),
+    )
 }
 
 fn respond(file_id: FileId, opened: &Opened, wishes: &Wishes) -> Step {
@@ -428,14 +492,23 @@ fn answers(opened: &Opened, wishes: &Wishes) -> Vec<ResponseContext> {
         let same = time.is_some_and(|t| t == m.times.last_write && t != FileTime::ZERO);
         out.push(if same {
             let status = NtStatus::NONE_MAPPED;
-            ResponseContext::MaximalAccess { status, access: AccessMask::empty() }
+            ResponseContext::MaximalAccess {
+                status,
+                access: AccessMask::empty(),
+            }
         } else {
             let access = opened.rights.maximal;
-            ResponseContext::MaximalAccess { status: NtStatus::SUCCESS, access }
+            ResponseContext::MaximalAccess {
+                status: NtStatus::SUCCESS,
+                access,
+            }
         });
     }
     if wishes.on_disk_id {
-        out.push(ResponseContext::OnDiskId { file: m.key.file, volume: m.key.volume });
+        out.push(ResponseContext::OnDiskId {
+            file: m.key.file,
+            volume: m.key.volume,
+        });
     }
     match (wishes.durable, opened.durable) {
         (Some(Durable::V1), Some(_)) => out.push(ResponseContext::Durable),
@@ -452,7 +525,10 @@ fn answers(opened: &Opened, wishes: &Wishes) -> Vec<ResponseContext> {
             parent_key: lease.parent.unwrap_or_default(),
             epoch: lease.epoch,
         });
-        flags.set(LeaseFlags::PARENT_LEASE_KEY_SET, v2.is_some() && lease.parent.is_some());
+        flags.set(
+            LeaseFlags::PARENT_LEASE_KEY_SET,
+            v2.is_some() && lease.parent.is_some(),
+        );
         out.push(ResponseContext::Lease(LeaseContext {
             key: lease.key,
             state: lease.state,
@@ -514,7 +590,10 @@ mod tests {
     fn names_are_relative_and_do_not_lead_upwards() {
         assert_eq!(path("\\a").unwrap_err(), NtStatus::INVALID_PARAMETER);
         assert_eq!(path("..").unwrap_err(), NtStatus::OBJECT_PATH_SYNTAX_BAD);
-        assert_eq!(path("a\\..\\..\\b").unwrap_err(), NtStatus::OBJECT_PATH_SYNTAX_BAD);
+        assert_eq!(
+            path("a\\..\\..\\b").unwrap_err(),
+            NtStatus::OBJECT_PATH_SYNTAX_BAD
+        );
         assert_eq!(path("a\\..\\b").unwrap().to_string(), "b");
         assert_eq!(path("a*").unwrap_err(), NtStatus::OBJECT_NAME_INVALID);
         assert!(path("").unwrap().is_root());
@@ -524,7 +603,10 @@ mod tests {
     #[test]
     fn oplock_levels_and_leases() {
         let none = Wishes::default();
-        assert_eq!(caching(9, &none), CachingRequest::Oplock(OplockLevel::Batch));
+        assert_eq!(
+            caching(9, &none),
+            CachingRequest::Oplock(OplockLevel::Batch)
+        );
         assert_eq!(caching(7, &none), CachingRequest::None);
         // A lease level without the context asks for nothing.
         assert_eq!(caching(OPLOCK_LEVEL_LEASE, &none), CachingRequest::None);
@@ -532,9 +614,15 @@ mod tests {
             key: [1; 16],
             state: countersign_wire::fscc::LeaseState::READ,
             flags: LeaseFlags::empty(),
-            v2: Some(LeaseV2 { parent_key: [2; 16], epoch: 3 }),
+            v2: Some(LeaseV2 {
+                parent_key: [2; 16],
+                epoch: 3,
+            }),
         };
-        let with = Wishes { lease: Some(lease), ..Wishes::default() };
+        let with = Wishes {
+            lease: Some(lease),
+            ..Wishes::default()
+        };
         let CachingRequest::Lease(asked) = caching(OPLOCK_LEVEL_LEASE, &with) else {
             panic!("a lease")
         };

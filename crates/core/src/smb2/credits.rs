@@ -24,7 +24,12 @@ pub struct OutOfWindow;
 impl Window {
     /// The window of a new connection: MessageId 0 only.
     pub fn new(limit: u16) -> Self {
-        Self { low: 0, range: 1, used: VecDeque::new(), limit }
+        Self {
+            low: 0,
+            range: 1,
+            used: VecDeque::new(),
+            limit,
+        }
     }
 
     /// Uses `charge` ids from `id` on.
@@ -41,7 +46,11 @@ impl Window {
         // The range is at most twice a u16, so both fit.
         let first = usize::try_from(first).map_err(|_| OutOfWindow)?;
         let end = usize::try_from(end).map_err(|_| OutOfWindow)?;
-        if self.used.range(first.min(self.used.len())..end.min(self.used.len())).any(|u| *u) {
+        if self
+            .used
+            .range(first.min(self.used.len())..end.min(self.used.len()))
+            .any(|u| *u)
+        {
             return Err(OutOfWindow);
         }
         if self.used.len() < end {
@@ -60,7 +69,9 @@ impl Window {
     /// it asked for beyond one at most `extra`. Never lets the range pass the
     /// limit; gives what was granted.
     pub fn grant(&mut self, charge: u16, requested: u16, extra: u16) -> u16 {
-        let wanted = charge.max(1).saturating_add(requested.saturating_sub(1).min(extra));
+        let wanted = charge
+            .max(1)
+            .saturating_add(requested.saturating_sub(1).min(extra));
         let possible = u64::from(self.limit).saturating_sub(self.range);
         let granted = wanted.min(u16::try_from(possible).unwrap_or(u16::MAX));
         self.range = self.range.saturating_add(u64::from(granted));
@@ -70,7 +81,8 @@ impl Window {
     /// Ids that may still be used.
     pub fn available(&self) -> u64 {
         let used = self.used.iter().filter(|u| **u).count();
-        self.range.saturating_sub(u64::try_from(used).unwrap_or(u64::MAX))
+        self.range
+            .saturating_sub(u64::try_from(used).unwrap_or(u64::MAX))
     }
 }
 

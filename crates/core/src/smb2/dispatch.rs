@@ -69,7 +69,10 @@ pub enum Interim {
 }
 
 const fn at(offset: usize) -> Option<FileIdAt> {
-    Some(FileIdAt { offset, optional: false })
+    Some(FileIdAt {
+        offset,
+        optional: false,
+    })
 }
 
 /// Row of a command that needs a session, a tree and an open.
@@ -111,7 +114,10 @@ pub static TABLE: &[Row] = &[
         tree: false,
         ..row(Command::LOGOFF, 4, None, logoff::handle)
     },
-    Row { tree: false, ..row(Command::TREE_CONNECT, 9, None, tree_connect::handle) },
+    Row {
+        tree: false,
+        ..row(Command::TREE_CONNECT, 9, None, tree_connect::handle)
+    },
     Row {
         session: Need::Expired,
         ..row(Command::TREE_DISCONNECT, 4, None, tree_disconnect::handle)
@@ -120,10 +126,20 @@ pub static TABLE: &[Row] = &[
         interim: Interim::After(5),
         ..row(Command::CREATE, 57, None, create::handle)
     },
-    Row { session: Need::Expired, ..row(Command::CLOSE, 24, at(8), close::handle) },
+    Row {
+        session: Need::Expired,
+        ..row(Command::CLOSE, 24, at(8), close::handle)
+    },
     row(Command::FLUSH, 24, at(8), flush::handle),
-    Row { payload: |b| u32_at(b, 4), ..row(Command::READ, 49, at(16), read::handle) },
-    Row { changes: true, payload: |b| u32_at(b, 4), ..row(Command::WRITE, 49, at(16), write::handle) },
+    Row {
+        payload: |b| u32_at(b, 4),
+        ..row(Command::READ, 49, at(16), read::handle)
+    },
+    Row {
+        changes: true,
+        payload: |b| u32_at(b, 4),
+        ..row(Command::WRITE, 49, at(16), write::handle)
+    },
     Row {
         session: Need::Expired,
         interim: Interim::Now,
@@ -132,14 +148,25 @@ pub static TABLE: &[Row] = &[
     Row {
         changes: true,
         payload: ioctl_payload,
-        ..row(Command::IOCTL, 57, Some(FileIdAt { offset: 8, optional: true }), ioctl::handle)
+        ..row(
+            Command::IOCTL,
+            57,
+            Some(FileIdAt {
+                offset: 8,
+                optional: true,
+            }),
+            ioctl::handle,
+        )
     },
     Row {
         session: Need::IfNamed,
         tree: false,
         ..row(Command::ECHO, 4, None, echo::handle)
     },
-    Row { payload: |b| u32_at(b, 28), ..row(Command::QUERY_DIRECTORY, 33, at(8), query_directory::handle) },
+    Row {
+        payload: |b| u32_at(b, 28),
+        ..row(Command::QUERY_DIRECTORY, 33, at(8), query_directory::handle)
+    },
     Row {
         payload: |b| u32_at(b, 4),
         interim: Interim::Now,
@@ -149,8 +176,15 @@ pub static TABLE: &[Row] = &[
         payload: |b| u32_at(b, 12).max(u32_at(b, 4)),
         ..row(Command::QUERY_INFO, 41, at(24), query_info::handle)
     },
-    Row { changes: true, payload: |b| u32_at(b, 4), ..row(Command::SET_INFO, 33, at(16), set_info::handle) },
-    Row { structure_size: None, ..row(Command::OPLOCK_BREAK, 24, None, oplock_break::handle) },
+    Row {
+        changes: true,
+        payload: |b| u32_at(b, 4),
+        ..row(Command::SET_INFO, 33, at(16), set_info::handle)
+    },
+    Row {
+        structure_size: None,
+        ..row(Command::OPLOCK_BREAK, 24, None, oplock_break::handle)
+    },
 ];
 
 /// Stands for commands without a row; its handler does not run.

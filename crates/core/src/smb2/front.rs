@@ -21,7 +21,6 @@ use crate::gate::smb2::{self as gate, ChannelKey, Inbound, Kind, Outgoing, Sessi
 use crate::link::{FrontEnd, Link, PolicyOutcome};
 use crate::pipes::PipeOpen;
 
-
 /// An SMB2 or SMB3 connection.
 pub struct Smb2 {
     pub(super) state: State,
@@ -49,7 +48,13 @@ pub(super) struct Active {
 
 impl Active {
     pub(super) fn new(request: Request, row: &'static Row) -> Self {
-        Self { request, row, async_id: None, interim_at: None, fail_with: None }
+        Self {
+            request,
+            row,
+            async_id: None,
+            interim_at: None,
+            fail_with: None,
+        }
     }
 }
 
@@ -185,13 +190,23 @@ impl Smb2 {
                     return Flow::Stop;
                 }
                 Step::Wait(Wait::Until(at, step)) => {
-                    self.delayed.push(Delayed { at, active, step: *step, chain });
+                    self.delayed.push(Delayed {
+                        at,
+                        active,
+                        step: *step,
+                        chain,
+                    });
                     return Flow::Stop;
                 }
                 Step::Wait(Wait::Pipe(pipe, then)) => {
                     self.park(link, &mut active, &mut chain, Some(&pipe), now);
                     let ticket = active.request.ticket;
-                    let pending = Pending { active, then, chain, pipe: Some(pipe) };
+                    let pending = Pending {
+                        active,
+                        then,
+                        chain,
+                        pipe: Some(pipe),
+                    };
                     self.pending.insert(ticket, pending);
                     return Flow::Stop;
                 }
@@ -213,7 +228,12 @@ impl Smb2 {
                         Outcome::Pending => {
                             self.park(link, &mut active, &mut chain, None, now);
                             let ticket = active.request.ticket;
-                            let pending = Pending { active, then, chain, pipe: None };
+                            let pending = Pending {
+                                active,
+                                then,
+                                chain,
+                                pipe: None,
+                            };
                             self.pending.insert(ticket, pending);
                             return Flow::Stop;
                         }
@@ -247,8 +267,10 @@ impl Smb2 {
             _ if active.async_id.is_some() => {}
             Interim::Now => self.interim(active, chain),
             Interim::After(ms) => {
-                active.interim_at =
-                    Some(now.monotonic.saturating_add(Duration::from_millis(ms.into())));
+                active.interim_at = Some(
+                    now.monotonic
+                        .saturating_add(Duration::from_millis(ms.into())),
+                );
             }
             Interim::Never => {}
         }
@@ -289,9 +311,15 @@ impl Smb2 {
                     Target::Async(_) => 0,
                 };
                 let tree = active.request.tree.as_ref().map(|t| t.id);
-                let tree_id =
-                    response.tree_id.or(tree).or(asked.tree_id()).unwrap_or_default();
-                Target::Sync { process_id, tree_id }
+                let tree_id = response
+                    .tree_id
+                    .or(tree)
+                    .or(asked.tree_id())
+                    .unwrap_or_default();
+                Target::Sync {
+                    process_id,
+                    tree_id,
+                }
             }
         };
         let session = active.request.session.as_ref().map(|s| s.id);
@@ -353,8 +381,11 @@ impl Smb2 {
         match header.command {
             Command::NEGOTIATE => negotiate::hash_response(&mut self.state, &mut reply),
             Command::SESSION_SETUP if header.status == NtStatus::MORE_PROCESSING_REQUIRED => {
-                if let Some(setup) =
-                    self.state.channels.get_mut(&header.session_id).and_then(|c| c.setup.as_mut())
+                if let Some(setup) = self
+                    .state
+                    .channels
+                    .get_mut(&header.session_id)
+                    .and_then(|c| c.setup.as_mut())
                     && let Some(hash) = &mut setup.preauth
                 {
                     hash.update(reply.signed_message());
@@ -393,10 +424,22 @@ impl Smb2 {
         result: Result<FsReply, FsError>,
         now: Now,
     ) {
-        let Some(Pending { active, then, chain, .. }) = self.pending.remove(&ticket) else { return };
+        let Some(Pending {
+            active,
+            then,
+            chain,
+            ..
+        }) = self.pending.remove(&ticket)
+        else {
+            return;
+        };
         let step = {
-            let mut cx =
-                Context { link, state: &mut self.state, request: &active.request, now };
+            let mut cx = Context {
+                link,
+                state: &mut self.state,
+                request: &active.request,
+                now,
+            };
             let step = then(&mut cx, result);
             match active.fail_with {
                 Some(status) => Step::Fail(status),
@@ -415,9 +458,7 @@ impl Smb2 {
             session == Some(header.session_id)
                 && match header.target {
                     Target::Async(id) => p.active.async_id == Some(id),
-                    Target::Sync { .. } => {
-                        p.active.request.header.message_id == header.message_id
-                    }
+                    Target::Sync { .. } => p.active.request.header.message_id == header.message_id,
                 }
         });
         if let Some(pending) = found {
@@ -475,11 +516,29 @@ impl FrontEnd for Smb2 {
             Signal::Files(Event::Reply { ticket, result }) => {
                 self.completed(link, ticket, result, now);
             }
-            Signal::Files(Event::OplockBreak { open, to, acknowledge }) => {
+            Signal::Files(Event::OplockBreak {
+                open,
+                to,
+                acknowledge,
+            }) => {
                 breaks::oplock(self, link, &open, to, acknowledge);
             }
-            Signal::Files(Event::LeaseBreak { client, key, from, to, epoch, acknowledge }) => {
-                let lease = breaks::Lease { client, key, from, to, epoch, acknowledge };
+            Signal::Files(Event::LeaseBreak {
+                client,
+                key,
+                from,
+                to,
+                epoch,
+                acknowledge,
+            }) => {
+                let lease = breaks::Lease {
+                    client,
+                    key,
+                    from,
+                    to,
+                    epoch,
+                    acknowledge,
+                };
                 breaks::lease(self, &lease);
             }
             Signal::Files(Event::Closed { open }) => {
@@ -509,7 +568,13 @@ impl FrontEnd for Smb2 {
                 at += 1;
             }
         }
-        for Delayed { active, step, chain, .. } in due {
+        for Delayed {
+            active,
+            step,
+            chain,
+            ..
+        } in due
+        {
             if let Flow::Next(chain) = self.drive(link, active, step, chain, now) {
                 self.run(link, chain, now);
             }
@@ -585,7 +650,9 @@ impl FrontEnd for Smb2 {
                 continue;
             }
             if !channel.session.remove_channel(link.id) {
-                channel.session.end(&link.server, true, link.id, "disconnected");
+                channel
+                    .session
+                    .end(&link.server, true, link.id, "disconnected");
             }
         }
         for pending in self.pending.values() {
@@ -594,4 +661,3 @@ impl FrontEnd for Smb2 {
         self.pending.clear();
     }
 }
-

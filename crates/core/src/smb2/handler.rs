@@ -47,11 +47,11 @@ use countersign_wire::{NtStatus, Writer};
 
 use super::session::{FileOpen, Session, TreeConnect};
 use super::state::State;
-use crate::pipes::PipeOpen;
 use crate::config::ServerConfig;
 use crate::connection::Now;
 use crate::gate::smb2::{Admitted, FinalSeal};
 use crate::link::Link;
+use crate::pipes::PipeOpen;
 
 /// Bytes in front of a message's header: transport header and transform header.
 pub const FRAME_HEADROOM: usize = 4 + 52;
@@ -64,8 +64,7 @@ pub const READ_HEADROOM: usize = BODY_HEADROOM + 16;
 pub type Handler = fn(&mut Context<'_>) -> Step;
 
 /// What to do with the answer of a call.
-pub type Continuation =
-    Box<dyn FnOnce(&mut Context<'_>, Result<FsReply, FsError>) -> Step + Send>;
+pub type Continuation = Box<dyn FnOnce(&mut Context<'_>, Result<FsReply, FsError>) -> Step + Send>;
 
 /// What a handler or continuation wants.
 pub enum Step {
@@ -174,7 +173,11 @@ impl Response {
             if dialect == countersign_wire::smb2::dialect::SMB_3_1_1 {
                 ErrorResponse::encode_context(0, data, w);
             } else {
-                ErrorResponse { context_count: 0, data }.encode(w);
+                ErrorResponse {
+                    context_count: 0,
+                    data,
+                }
+                .encode(w);
             }
         })
     }
@@ -197,7 +200,15 @@ impl Response {
     }
 
     fn of(status: NtStatus, buffer: Vec<u8>, start: usize) -> Self {
-        Self { status, buffer, start, file_id: None, tree_id: None, session_id: None, seal: None }
+        Self {
+            status,
+            buffer,
+            start,
+            file_id: None,
+            tree_id: None,
+            session_id: None,
+            seal: None,
+        }
     }
 }
 
@@ -227,7 +238,11 @@ impl Request {
 
     /// A part of [`Request::message`] as a shared slice of the frame, no copy.
     pub fn slice(&self, part: &[u8]) -> Bytes {
-        if part.is_empty() { Bytes::new() } else { self.message.slice_ref(part) }
+        if part.is_empty() {
+            Bytes::new()
+        } else {
+            self.message.slice_ref(part)
+        }
     }
 
     /// Whether it came inside a transform.
@@ -298,6 +313,9 @@ impl Context<'_> {
     /// The owner new opens get: the same on every channel of the session.
     pub fn owner(&self) -> OpenOwner {
         let tree = self.request.tree.as_ref().map_or(0, |t| t.id);
-        self.request.session.as_ref().map_or_else(OpenOwner::default, |s| s.owner(tree))
+        self.request
+            .session
+            .as_ref()
+            .map_or_else(OpenOwner::default, |s| s.owner(tree))
     }
 }

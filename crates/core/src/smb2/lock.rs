@@ -15,15 +15,16 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let Ok(request) = LockRequest::decode(cx.request.message()) else {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     };
-    let Some(entry) = cx.open() else { return Step::Fail(NtStatus::FILE_CLOSED) };
+    let Some(entry) = cx.open() else {
+        return Step::Fail(NtStatus::FILE_CLOSED);
+    };
     let OpenKind::File(open) = &entry.kind else {
         return Step::Fail(NtStatus::INVALID_DEVICE_REQUEST);
     };
     let number = u8::try_from(request.lock_sequence & 0xF).unwrap_or(0);
     let index = request.lock_sequence >> 4;
-    let checked = cx.state.dialect() != dialect::SMB_2_0_2
-        && (1..=MAX_SEQUENCE_INDEX).contains(&index)
-        && {
+    let checked =
+        cx.state.dialect() != dialect::SMB_2_0_2 && (1..=MAX_SEQUENCE_INDEX).contains(&index) && {
             // A client with several channels sends again what was lost with one.
             let channels = cx
                 .state
@@ -40,12 +41,21 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         }
         state.lock_sequence.remove(&index);
     }
-    let unlock = request.locks.first().is_some_and(|l| l.flags.contains(LockFlags::UNLOCK));
-    let expired = cx.session().is_some_and(|s| s.state() == SessionState::Expired);
+    let unlock = request
+        .locks
+        .first()
+        .is_some_and(|l| l.flags.contains(LockFlags::UNLOCK));
+    let expired = cx
+        .session()
+        .is_some_and(|s| s.state() == SessionState::Expired);
     if expired && !unlock {
         return Step::Fail(NtStatus::NETWORK_SESSION_EXPIRED);
     }
-    let plan = if unlock { unlocks(&request.locks) } else { locks(&request.locks) };
+    let plan = if unlock {
+        unlocks(&request.locks)
+    } else {
+        locks(&request.locks)
+    };
     let (elements, wait, then) = match plan {
         Ok(plan) => plan,
         Err(status) => return Step::Fail(status),
@@ -53,7 +63,11 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     if elements.is_empty() {
         return Step::Fail(then);
     }
-    let call = FsCall::Lock { open: open.clone(), elements, wait };
+    let call = FsCall::Lock {
+        open: open.clone(),
+        elements,
+        wait,
+    };
     Step::call(call, move |_, result| match result {
         Err(error) => Step::Fail(status::of(error)),
         Ok(_) if then != NtStatus::SUCCESS => Step::Fail(then),
@@ -109,7 +123,12 @@ fn element(lock: &Lock, kind: LockKind) -> Result<LockElement, NtStatus> {
     if lock.length > 0 && lock.offset.checked_add(lock.length - 1).is_none() {
         return Err(NtStatus::INVALID_LOCK_RANGE);
     }
-    Ok(LockElement { offset: lock.offset, length: lock.length, kind, owner: 0 })
+    Ok(LockElement {
+        offset: lock.offset,
+        length: lock.length,
+        kind,
+        owner: 0,
+    })
 }
 
 #[cfg(test)]
@@ -117,7 +136,11 @@ mod tests {
     use super::*;
 
     fn lock(flags: u32) -> Lock {
-        Lock { offset: 0, length: 1, flags: LockFlags::from_bits_retain(flags) }
+        Lock {
+            offset: 0,
+            length: 1,
+            flags: LockFlags::from_bits_retain(flags),
+        }
     }
 
     #[test]
@@ -125,13 +148,19 @@ mod tests {
         assert_eq!(locks(&[lock(2)]).unwrap().1, LockWait::Forever);
         assert_eq!(locks(&[lock(0x12)]).unwrap().1, LockWait::No);
         assert_eq!(locks(&[lock(0x11), lock(0x12)]).unwrap().0.len(), 2);
-        assert_eq!(locks(&[lock(0x11), lock(2)]).unwrap_err(), NtStatus::INVALID_PARAMETER);
+        assert_eq!(
+            locks(&[lock(0x11), lock(2)]).unwrap_err(),
+            NtStatus::INVALID_PARAMETER
+        );
     }
 
     #[test]
     fn flags_that_make_no_sense_are_refused() {
         for flags in [0, 3, 0x10, 0x14, 0x20, 6] {
-            assert_eq!(locks(&[lock(flags)]).unwrap_err(), NtStatus::INVALID_PARAMETER);
+            assert_eq!(
+                locks(&[lock(flags)]).unwrap_err(),
+                NtStatus::INVALID_PARAMETER
+            );
         }
         // What stands in front of a wrong unlock is unlocked nevertheless.
         let (elements, _, status) = unlocks(&[lock(4), lock(2)]).unwrap();
@@ -140,7 +169,16 @@ mod tests {
 
     #[test]
     fn ranges_end_at_the_last_offset() {
-        let at = |offset, length| element(&Lock { offset, length, ..lock(2) }, LockKind::Shared);
+        let at = |offset, length| {
+            element(
+                &Lock {
+                    offset,
+                    length,
+                    ..lock(2)
+                },
+                LockKind::Shared,
+            )
+        };
         assert!(at(u64::MAX, 1).is_ok());
         assert!(at(u64::MAX, 0).is_ok());
         assert_eq!(at(u64::MAX, 2).unwrap_err(), NtStatus::INVALID_LOCK_RANGE);

@@ -14,6 +14,11 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     };
     cx.state.channels.remove(&session.id);
     // Durable opens outlive a logoff as they outlive a disconnect.
-    session.end(&cx.link.server, true, cx.link.id, "logged off on another channel");
+    session.end(
+        &cx.link.server,
+        true,
+        cx.link.id,
+        "logged off on another channel",
+    );
     Step::ok(|w| LogoffResponse.encode(w))
 }

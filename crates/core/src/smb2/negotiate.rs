@@ -85,10 +85,16 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         multi_protocol: matches!(cx.state.phase, Phase::Wildcard),
     };
     let salt = cx.link.random::<SALT>();
-    let answer = if negotiated.preauth.is_some() { contexts.answer(&salt) } else { Vec::new() };
+    let answer = if negotiated.preauth.is_some() {
+        contexts.answer(&salt)
+    } else {
+        Vec::new()
+    };
     let response = response(cx, &negotiated, &answer);
     if revision >= dialect::SMB_2_1 && request.client_guid != Guid::default() {
-        cx.link.server.enter_client(request.client_guid, cx.link.id, revision);
+        cx.link
+            .server
+            .enter_client(request.client_guid, cx.link.id, revision);
     }
     cx.state.phase = Phase::Done(Box::new(negotiated));
     Step::Reply(response)
@@ -141,8 +147,13 @@ fn number(d: Dialect) -> u16 {
 
 /// The greatest dialect both sides speak.
 fn choose_dialect(config: &ServerConfig, offered: &[u16]) -> Option<u16> {
-    const ALL: [Dialect; 5] =
-        [Dialect::Smb311, Dialect::Smb302, Dialect::Smb300, Dialect::Smb210, Dialect::Smb202];
+    const ALL: [Dialect; 5] = [
+        Dialect::Smb311,
+        Dialect::Smb302,
+        Dialect::Smb300,
+        Dialect::Smb210,
+        Dialect::Smb202,
+    ];
     ALL.into_iter()
         .filter(|d| *d >= config.min_dialect && *d <= config.max_dialect)
         .map(number)
@@ -160,10 +171,7 @@ struct Contexts {
 
 impl Contexts {
     /// [MS-SMB2] 3.3.5.4: each kind at most once, lists not empty, SHA-512 in common.
-    fn read(
-        config: &ServerConfig,
-        contexts: &[NegotiateContext<'_>],
-    ) -> Result<Self, NtStatus> {
+    fn read(config: &ServerConfig, contexts: &[NegotiateContext<'_>]) -> Result<Self, NtStatus> {
         let invalid = Err(NtStatus::INVALID_PARAMETER);
         let mut out = Self::default();
         let mut seen = Vec::new();
@@ -217,10 +225,14 @@ impl Contexts {
     /// The contexts of the answer, in the order PREAUTH, ENCRYPTION, SIGNING;
     /// none that was not asked for.
     fn answer<'a>(&self, salt: &'a [u8]) -> Vec<NegotiateContext<'a>> {
-        let mut out =
-            vec![NegotiateContext::PreauthIntegrity { algorithms: vec![HASH_SHA512], salt }];
+        let mut out = vec![NegotiateContext::PreauthIntegrity {
+            algorithms: vec![HASH_SHA512],
+            salt,
+        }];
         if let Some(cipher) = self.cipher {
-            out.push(NegotiateContext::Encryption(vec![cipher.map_or(0, |c| c as u16)]));
+            out.push(NegotiateContext::Encryption(vec![
+                cipher.map_or(0, |c| c as u16),
+            ]));
         }
         if let Some(algorithm) = self.signing {
             out.push(NegotiateContext::Signing(vec![algorithm as u16]));
@@ -286,7 +298,11 @@ impl Smb2 {
             flags: HeaderFlags::SERVER_TO_REDIR,
             ..Header::default()
         };
-        self.ready.push(Outgoing::notification(header, response.buffer, response.start));
+        self.ready.push(Outgoing::notification(
+            header,
+            response.buffer,
+            response.start,
+        ));
         self.state.phase = if revision == dialect::WILDCARD {
             Phase::Wildcard
         } else {

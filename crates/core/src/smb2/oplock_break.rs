@@ -25,12 +25,19 @@ fn oplock(cx: &mut Context<'_>, ack: OplockBreak) -> Step {
     let OpenKind::File(open) = &entry.kind else {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     };
-    let levels =
-        [OplockLevel::None, OplockLevel::LevelTwo, OplockLevel::Exclusive, OplockLevel::Batch];
+    let levels = [
+        OplockLevel::None,
+        OplockLevel::LevelTwo,
+        OplockLevel::Exclusive,
+        OplockLevel::Batch,
+    ];
     let Some(level) = levels.into_iter().find(|l| *l as u8 == ack.oplock_level) else {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     };
-    let call = FsCall::AcknowledgeOplock { open: open.clone(), level };
+    let call = FsCall::AcknowledgeOplock {
+        open: open.clone(),
+        level,
+    };
     Step::call(call, move |_, result| match result {
         Ok(FsReply::Caching(grant)) => {
             let kept = match grant {
@@ -38,7 +45,13 @@ fn oplock(cx: &mut Context<'_>, ack: OplockBreak) -> Step {
                 CachingGrant::None | CachingGrant::Lease { .. } => OplockLevel::None,
             };
             let file_id = ack.file_id;
-            Step::ok(|w| OplockBreak { oplock_level: kept as u8, file_id }.encode(w))
+            Step::ok(|w| {
+                OplockBreak {
+                    oplock_level: kept as u8,
+                    file_id,
+                }
+                .encode(w)
+            })
         }
         Ok(_) => Step::Fail(NtStatus::INTERNAL_ERROR),
         Err(error) => Step::Fail(status::of(error)),
@@ -47,15 +60,30 @@ fn oplock(cx: &mut Context<'_>, ack: OplockBreak) -> Step {
 
 /// [MS-SMB2] 3.3.5.22.2.
 fn lease(cx: &mut Context<'_>, ack: LeaseBreak) -> Step {
-    let client = cx.state.negotiated().map(|n| n.client_guid).unwrap_or_default();
-    let call = FsCall::AcknowledgeLease { client, key: ack.key, state: ack.state };
+    let client = cx
+        .state
+        .negotiated()
+        .map(|n| n.client_guid)
+        .unwrap_or_default();
+    let call = FsCall::AcknowledgeLease {
+        client,
+        key: ack.key,
+        state: ack.state,
+    };
     Step::call(call, move |_, result| match result {
         Ok(FsReply::Caching(grant)) => {
             let state = match grant {
                 CachingGrant::Lease { lease, .. } => lease.state,
                 CachingGrant::None | CachingGrant::Oplock(_) => ack.state,
             };
-            Step::ok(|w| LeaseBreak { flags: 0, key: ack.key, state }.encode(w))
+            Step::ok(|w| {
+                LeaseBreak {
+                    flags: 0,
+                    key: ack.key,
+                    state,
+                }
+                .encode(w)
+            })
         }
         Ok(_) => Step::Fail(NtStatus::INTERNAL_ERROR),
         Err(error) => Step::Fail(status::of(error)),

@@ -31,11 +31,7 @@ const FULL_DUPLEX: u32 = 2;
 const QUOTA: u32 = 4096;
 
 /// Facts for the interfaces behind the pipes.
-fn with_facts<T>(
-    cx: &Context<'_>,
-    pipe: &PipeOpen,
-    use_them: impl FnOnce(&Facts<'_>) -> T,
-) -> T {
+fn with_facts<T>(cx: &Context<'_>, pipe: &PipeOpen, use_them: impl FnOnce(&Facts<'_>) -> T) -> T {
     use_them(&Facts {
         config: &cx.request.config,
         registry: &cx.link.server.registry,
@@ -62,12 +58,18 @@ pub(super) fn create(cx: &mut Context<'_>, name: &str) -> Step {
 }
 
 fn of(entry: &FileOpen) -> Result<Arc<PipeOpen>, Step> {
-    entry.pipe().ok_or(Step::Fail(NtStatus::INVALID_DEVICE_REQUEST))
+    entry
+        .pipe()
+        .ok_or(Step::Fail(NtStatus::INVALID_DEVICE_REQUEST))
 }
 
 /// What a read of a pipe answers: BUFFER_OVERFLOW says that the message goes on.
 fn message_status(read: &PipeRead) -> NtStatus {
-    if read.more { NtStatus::BUFFER_OVERFLOW } else { NtStatus::SUCCESS }
+    if read.more {
+        NtStatus::BUFFER_OVERFLOW
+    } else {
+        NtStatus::SUCCESS
+    }
 }
 
 /// READ: waits when there is nothing.
@@ -80,12 +82,13 @@ pub(super) fn read(cx: &mut Context<'_>, entry: &Arc<FileOpen>, length: u32) -> 
     let waiter = (Arc::clone(cx.link.sink()), cx.request.ticket);
     match pipe.read(max, Some(waiter)) {
         Ok(Some(read)) => data(&read),
-        Ok(None) => Step::Wait(Wait::Pipe(Arc::clone(&pipe), Box::new(move |cx, _| {
-            match pipe.take(cx.request.ticket) {
+        Ok(None) => Step::Wait(Wait::Pipe(
+            Arc::clone(&pipe),
+            Box::new(move |cx, _| match pipe.take(cx.request.ticket) {
                 Ok(read) => data(&read),
                 Err(status) => Step::Fail(status),
-            }
-        }))),
+            }),
+        )),
         Err(status) => Step::Fail(status),
     }
 }
@@ -96,7 +99,12 @@ fn data(read: &PipeRead) -> Step {
     buffer.resize(READ_HEADROOM, 0);
     buffer.extend_from_slice(&read.data);
     let fixed = ReadResponse::room(length, 0);
-    Step::Reply(Response::in_place(message_status(read), &fixed, buffer, READ_HEADROOM))
+    Step::Reply(Response::in_place(
+        message_status(read),
+        &fixed,
+        buffer,
+        READ_HEADROOM,
+    ))
 }
 
 /// WRITE.
@@ -126,14 +134,17 @@ pub(super) fn transceive(
         Err(step) => return step,
     };
     let waiter = (Arc::clone(cx.link.sink()), cx.request.ticket);
-    match with_facts(cx, &pipe, |facts| pipe.transact(input, asked.max, facts, Some(waiter))) {
+    match with_facts(cx, &pipe, |facts| {
+        pipe.transact(input, asked.max, facts, Some(waiter))
+    }) {
         Ok(Some(read)) => asked.answer(message_status(&read), &read.data),
-        Ok(None) => Step::Wait(Wait::Pipe(Arc::clone(&pipe), Box::new(move |cx, _| {
-            match pipe.take(cx.request.ticket) {
+        Ok(None) => Step::Wait(Wait::Pipe(
+            Arc::clone(&pipe),
+            Box::new(move |cx, _| match pipe.take(cx.request.ticket) {
                 Ok(read) => asked.answer(message_status(&read), &read.data),
                 Err(status) => Step::Fail(status),
-            }
-        }))),
+            }),
+        )),
         Err(status) => Step::Fail(status),
     }
 }
@@ -220,7 +231,10 @@ pub(super) fn query_info(
             StandardInformation::LEN
         }
         file_class::INTERNAL => {
-            InternalInformation { index_number: index }.encode(w);
+            InternalInformation {
+                index_number: index,
+            }
+            .encode(w);
             InternalInformation::LEN
         }
         file_class::EA => {
@@ -235,7 +249,9 @@ pub(super) fn query_info(
             AllInformation {
                 basic: basic(),
                 standard: standard(),
-                internal: InternalInformation { index_number: index },
+                internal: InternalInformation {
+                    index_number: index,
+                },
                 ea: EaInformation { ea_size: 0 },
                 access: AccessInformation { access },
                 position: PositionInformation { position: 0 },
@@ -247,7 +263,11 @@ pub(super) fn query_info(
             AllInformation::FIXED + 4
         }
         file_class::PIPE => {
-            PipeInformation { read_mode: MESSAGE, completion_mode: 0 }.encode(w);
+            PipeInformation {
+                read_mode: MESSAGE,
+                completion_mode: 0,
+            }
+            .encode(w);
             PipeInformation::LEN
         }
         file_class::PIPE_LOCAL => {
@@ -282,8 +302,11 @@ pub(super) fn query_info(
             NetworkOpenInformation::LEN
         }
         file_class::ATTRIBUTE_TAG => {
-            AttributeTagInformation { attributes: FileAttributes::NORMAL, reparse_tag: 0 }
-                .encode(w);
+            AttributeTagInformation {
+                attributes: FileAttributes::NORMAL,
+                reparse_tag: 0,
+            }
+            .encode(w);
             AttributeTagInformation::LEN
         }
         _ => return Step::Fail(NtStatus::INVALID_PARAMETER),

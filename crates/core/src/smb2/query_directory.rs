@@ -3,9 +3,7 @@
 use countersign_fs::{FsCall, FsReply};
 use countersign_wire::NtStatus;
 use countersign_wire::fscc::DirectoryClass;
-use countersign_wire::smb2::{
-    QueryDirectoryFlags, QueryDirectoryRequest, QueryDirectoryResponse,
-};
+use countersign_wire::smb2::{QueryDirectoryFlags, QueryDirectoryRequest, QueryDirectoryResponse};
 
 use super::handler::{BODY_HEADROOM, Context, Response, Step};
 use super::session::OpenKind;
@@ -16,7 +14,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let Ok(request) = QueryDirectoryRequest::decode(cx.request.message()) else {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     };
-    let Some(entry) = cx.open() else { return Step::Fail(NtStatus::FILE_CLOSED) };
+    let Some(entry) = cx.open() else {
+        return Step::Fail(NtStatus::FILE_CLOSED);
+    };
     let open = match &entry.kind {
         OpenKind::File(open) if open.is_directory() => open.clone(),
         _ => return Step::Fail(NtStatus::INVALID_PARAMETER),
@@ -41,7 +41,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         open,
         pattern,
         restart: request.flags.intersects(again),
-        single: request.flags.contains(QueryDirectoryFlags::RETURN_SINGLE_ENTRY),
+        single: request
+            .flags
+            .contains(QueryDirectoryFlags::RETURN_SINGLE_ENTRY),
         resume_after: None,
         attributes: None,
         sink: Box::new(EntrySink::new(class, headroom, max)),
@@ -56,7 +58,12 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
                 let (buffer, headroom) = sink.into_buffer();
                 let length = u32::try_from(buffer.len().saturating_sub(headroom)).unwrap_or(0);
                 let fixed = QueryDirectoryResponse::room(length);
-                Step::Reply(Response::in_place(NtStatus::SUCCESS, &fixed, buffer, headroom))
+                Step::Reply(Response::in_place(
+                    NtStatus::SUCCESS,
+                    &fixed,
+                    buffer,
+                    headroom,
+                ))
             }
             Err(_) => Step::Fail(NtStatus::INTERNAL_ERROR),
         },

@@ -20,7 +20,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     if request.output_buffer_length > cx.max_transact() {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
-    let Some(entry) = cx.open() else { return Step::Fail(NtStatus::FILE_CLOSED) };
+    let Some(entry) = cx.open() else {
+        return Step::Fail(NtStatus::FILE_CLOSED);
+    };
     let max = usize::try_from(request.output_buffer_length).unwrap_or(usize::MAX);
     let class = request.information_class;
     match (request.info_type, &entry.kind) {
@@ -31,8 +33,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         (_, OpenKind::Pipe(_)) => Step::Fail(NtStatus::INVALID_DEVICE_REQUEST),
         // Dialects before 3.1.1 do not have it.
         (info_type::FILE, OpenKind::File(_))
-            if class == file_class::NORMALIZED_NAME
-                && cx.state.dialect() < dialect::SMB_3_1_1 =>
+            if class == file_class::NORMALIZED_NAME && cx.state.dialect() < dialect::SMB_3_1_1 =>
         {
             Step::Fail(NtStatus::NOT_SUPPORTED)
         }
@@ -68,7 +69,11 @@ fn either(info: Result<Info, NtStatus>, max: usize) -> Step {
 
 fn answer(status: NtStatus, data: &[u8]) -> Step {
     let body = QueryInfoResponse { buffer: data };
-    Step::Reply(Response::with_capacity(status, data.len().saturating_add(8), |w| body.encode(w)))
+    Step::Reply(Response::with_capacity(
+        status,
+        data.len().saturating_add(8),
+        |w| body.encode(w),
+    ))
 }
 
 fn file(open: &Arc<Open>, request: &QueryInfoRequest<'_>, max: usize) -> Step {
@@ -104,7 +109,11 @@ fn file(open: &Arc<Open>, request: &QueryInfoRequest<'_>, max: usize) -> Step {
         (Ok(FsReply::Streams(list)), _) => {
             // A folder without streams has nothing to tell, in however small a buffer.
             let info = info::streams(&list);
-            if list.is_empty() { answer(NtStatus::SUCCESS, &[]) } else { fit(info, max) }
+            if list.is_empty() {
+                answer(NtStatus::SUCCESS, &[])
+            } else {
+                fit(info, max)
+            }
         }
         (Ok(FsReply::Name(name)), _) => fit(info::name(&name), max),
         (Ok(FsReply::Eas(list)), _) => match info::eas(&list, max) {
@@ -128,18 +137,30 @@ fn names(input: &[u8]) -> Result<Option<Vec<String>>, NtStatus> {
         return Ok(None);
     }
     let list = decode_ea_names(input).map_err(|_| NtStatus::EA_LIST_INCONSISTENT)?;
-    let names = list.iter().map(|n| String::from_utf8_lossy(n).into_owned()).collect();
+    let names = list
+        .iter()
+        .map(|n| String::from_utf8_lossy(n).into_owned())
+        .collect();
     Ok(Some(names))
 }
 
 /// [MS-SMB2] 3.3.5.20.3: a buffer that is too small learns how large it must be.
 fn security(open: &Arc<Open>, parts: u32, max: usize) -> Step {
-    let call = FsCall::QuerySecurity { open: Arc::clone(open), parts };
+    let call = FsCall::QuerySecurity {
+        open: Arc::clone(open),
+        parts,
+    };
     Step::call(call, move |cx, result| match result {
         Ok(FsReply::Security(descriptor)) if descriptor.len() > max => {
-            let needed = u32::try_from(descriptor.len()).unwrap_or(u32::MAX).to_le_bytes();
+            let needed = u32::try_from(descriptor.len())
+                .unwrap_or(u32::MAX)
+                .to_le_bytes();
             let dialect = cx.state.dialect();
-            Step::Reply(Response::error_data(NtStatus::BUFFER_TOO_SMALL, dialect, &needed))
+            Step::Reply(Response::error_data(
+                NtStatus::BUFFER_TOO_SMALL,
+                dialect,
+                &needed,
+            ))
         }
         Ok(FsReply::Security(descriptor)) => answer(NtStatus::SUCCESS, &descriptor),
         Ok(_) => Step::Fail(NtStatus::INTERNAL_ERROR),

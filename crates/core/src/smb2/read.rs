@@ -17,7 +17,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     if request.length > cx.max_transact() || request.channel != channel::NONE {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
-    let Some(entry) = cx.open() else { return Step::Fail(NtStatus::FILE_CLOSED) };
+    let Some(entry) = cx.open() else {
+        return Step::Fail(NtStatus::FILE_CLOSED);
+    };
     let open = match &entry.kind {
         OpenKind::File(open) => open.clone(),
         OpenKind::Pipe(_) => return pipe::read(cx, &entry, request.length),
@@ -42,7 +44,12 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         Ok(FsReply::Data { buffer, headroom }) => {
             let length = u32::try_from(buffer.len().saturating_sub(headroom)).unwrap_or(0);
             let fixed = ReadResponse::room(length, 0);
-            Step::Reply(Response::in_place(NtStatus::SUCCESS, &fixed, buffer, headroom))
+            Step::Reply(Response::in_place(
+                NtStatus::SUCCESS,
+                &fixed,
+                buffer,
+                headroom,
+            ))
         }
         Ok(_) => Step::Fail(NtStatus::INTERNAL_ERROR),
         Err(error) => Step::Fail(status::of(error)),

@@ -118,7 +118,11 @@ impl Session {
     pub(crate) fn set_login(&self, identity: Arc<Identity>, facts: SessionFacts) {
         let caller = Arc::new(Caller {
             user_sid: identity.user_sid.as_bytes().to_vec(),
-            group_sids: identity.group_sids.iter().map(|s| s.as_bytes().to_vec()).collect(),
+            group_sids: identity
+                .group_sids
+                .iter()
+                .map(|s| s.as_bytes().to_vec())
+                .collect(),
             administrator: identity.administrator,
             name: identity.name.clone(),
         });
@@ -154,7 +158,11 @@ impl Session {
 
     /// The owner that all opens of the session have (of one tree, or with 0 of any).
     pub fn owner(&self, tree: u32) -> OpenOwner {
-        OpenOwner { connection: self.home, session: self.id, tree: u64::from(tree) }
+        OpenOwner {
+            connection: self.home,
+            session: self.id,
+            tree: u64::from(tree),
+        }
     }
 
     // --- tree connects
@@ -225,8 +233,16 @@ impl Session {
             return None;
         }
         let volatile = self.next_open.fetch_add(1, Ordering::Relaxed);
-        let id = FileId { persistent, volatile };
-        let open = Arc::new(FileOpen { id, tree, kind, state: Mutex::new(OpenState::default()) });
+        let id = FileId {
+            persistent,
+            volatile,
+        };
+        let open = Arc::new(FileOpen {
+            id,
+            tree,
+            kind,
+            state: Mutex::new(OpenState::default()),
+        });
         opens.insert(volatile, Arc::clone(&open));
         if let Some(record) = self.record.get() {
             record.opens.store(opens.len(), Ordering::Relaxed);
@@ -236,7 +252,11 @@ impl Session {
 
     /// The open with this FileId; both halves must be right.
     pub fn open(&self, id: FileId) -> Option<Arc<FileOpen>> {
-        self.opens.lock().get(&id.volatile).filter(|o| o.id == id).cloned()
+        self.opens
+            .lock()
+            .get(&id.volatile)
+            .filter(|o| o.id == id)
+            .cloned()
     }
 
     /// Takes an open out of the table.
@@ -271,7 +291,9 @@ impl Session {
 
     fn count_opens(&self) {
         if let Some(record) = self.record.get() {
-            record.opens.store(self.opens.lock().len(), Ordering::Relaxed);
+            record
+                .opens
+                .store(self.opens.lock().len(), Ordering::Relaxed);
         }
     }
 
@@ -323,7 +345,10 @@ impl Session {
         server.files.close_owned(self.owner(0), disconnected);
         for (connection, mailbox) in self.channels.lock().drain(..) {
             if connection != except {
-                mailbox.post(Signal::EndSession { session: self.id, reason });
+                mailbox.post(Signal::EndSession {
+                    session: self.id,
+                    reason,
+                });
             }
         }
     }
@@ -496,9 +521,12 @@ impl GlobalSessions {
     pub(crate) fn redirect(&self, event: Event) {
         let session = match &event {
             Event::OplockBreak { open, .. } => self.get(open.owner().session),
-            Event::LeaseBreak { client, .. } => {
-                self.sessions.lock().values().find(|s| s.client == *client).cloned()
-            }
+            Event::LeaseBreak { client, .. } => self
+                .sessions
+                .lock()
+                .values()
+                .find(|s| s.client == *client)
+                .cloned(),
             Event::Reply { .. } | Event::Closed { .. } => None,
         };
         if let Some(mailbox) = session.and_then(|s| s.any_channel()) {

@@ -37,7 +37,12 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
     let address = cx.link.peer.address.ip();
-    if cx.link.server.logons.is_locked_out(address, cx.now.monotonic) {
+    if cx
+        .link
+        .server
+        .logons
+        .is_locked_out(address, cx.now.monotonic)
+    {
         tracing::warn!(connection = cx.link.id, %address, "logon refused: address is locked out");
         return Step::Fail(NtStatus::ACCOUNT_LOCKED_OUT);
     }
@@ -60,7 +65,11 @@ fn session_for(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
     if id == 0 {
         return new_session(cx);
     }
-    let channel = cx.state.channels.get(&id).ok_or(NtStatus::USER_SESSION_DELETED)?;
+    let channel = cx
+        .state
+        .channels
+        .get(&id)
+        .ok_or(NtStatus::USER_SESSION_DELETED)?;
     if channel.binding {
         return Err(NtStatus::USER_SESSION_DELETED);
     }
@@ -82,12 +91,17 @@ fn new_session(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
         return Err(NtStatus::ACCESS_DENIED);
     }
     let id = cx.link.server.registry.next_id();
-    let session =
-        Session::new(id, cx.link.id, negotiated.dialect, negotiated.client_guid);
+    let session = Session::new(id, cx.link.id, negotiated.dialect, negotiated.client_guid);
     cx.link.server.sessions.insert(&session);
-    cx.state
-        .channels
-        .insert(id, Channel { session, key: None, setup: None, binding: false });
+    cx.state.channels.insert(
+        id,
+        Channel {
+            session,
+            key: None,
+            setup: None,
+            binding: false,
+        },
+    );
     Ok((id, Purpose::New))
 }
 
@@ -98,12 +112,17 @@ fn new_session(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
 fn check_binding(state: &State, session: &Session) -> Result<(), NtStatus> {
     let negotiated = state.negotiated().ok_or(NtStatus::INVALID_PARAMETER)?;
     let multi = negotiated.is_smb3()
-        && negotiated.capabilities.contains(Capabilities::MULTI_CHANNEL);
+        && negotiated
+            .capabilities
+            .contains(Capabilities::MULTI_CHANNEL);
     // Guests have no key to sign a binding with.
     let secrets = session.secrets.get().ok_or(NtStatus::NOT_SUPPORTED)?;
     // A session that signs with GMAC does so on all channels.
     let gmac = |algorithm| algorithm == SigningAlgorithm::AesGmac;
-    match (gmac(secrets.signing().algorithm()), gmac(negotiated.signing)) {
+    match (
+        gmac(secrets.signing().algorithm()),
+        gmac(negotiated.signing),
+    ) {
         (true, false) => return Err(NtStatus::REQUEST_OUT_OF_SEQUENCE),
         (false, true) => return Err(NtStatus::NOT_SUPPORTED),
         _ => {}
@@ -130,7 +149,12 @@ fn check_binding(state: &State, session: &Session) -> Result<(), NtStatus> {
 
 fn bind(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
     let id = cx.request.header.session_id;
-    let session = cx.link.server.sessions.get(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
+    let session = cx
+        .link
+        .server
+        .sessions
+        .get(id)
+        .ok_or(NtStatus::USER_SESSION_DELETED)?;
     check_binding(cx.state, &session)?;
     if !cx.state.channels.contains_key(&id) {
         let limits = &cx.request.config.limits;
@@ -139,9 +163,15 @@ fn bind(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
         {
             return Err(NtStatus::INSUFFICIENT_RESOURCES);
         }
-        cx.state
-            .channels
-            .insert(id, Channel { session, key: None, setup: None, binding: true });
+        cx.state.channels.insert(
+            id,
+            Channel {
+                session,
+                key: None,
+                setup: None,
+                binding: true,
+            },
+        );
     }
     Ok((id, Purpose::Bind))
 }
@@ -174,8 +204,19 @@ fn step(
             response.session_id = Some(id);
             Step::Reply(response)
         }
-        Logon::Done { token, identity, session_key, .. } => {
-            let done = Done { id, setup: &setup, identity: *identity, session_key, token };
+        Logon::Done {
+            token,
+            identity,
+            session_key,
+            ..
+        } => {
+            let done = Done {
+                id,
+                setup: &setup,
+                identity: *identity,
+                session_key,
+                token,
+            };
             let result = match purpose {
                 Purpose::New => first(cx, &done),
                 Purpose::Again => again(cx, &done),
@@ -226,7 +267,9 @@ fn give_up(cx: &mut Context<'_>, id: u64, purpose: Purpose) {
         Purpose::New | Purpose::Again => {
             if let Some(channel) = cx.state.channels.remove(&id) {
                 let server = &cx.link.server;
-                channel.session.end(server, false, cx.link.id, "logon failed");
+                channel
+                    .session
+                    .end(server, false, cx.link.id, "logon failed");
             }
         }
     }
@@ -248,7 +291,9 @@ fn failed(cx: &Context<'_>, failure: &AuthFailure) -> Step {
         return fail;
     }
     let limits = &cx.request.config.logon;
-    let at = server.logons.failed(cx.link.peer.address.ip(), limits, cx.now.monotonic);
+    let at = server
+        .logons
+        .failed(cx.link.peer.address.ip(), limits, cx.now.monotonic);
     if limits.delay == Duration::ZERO {
         return fail;
     }
@@ -311,7 +356,10 @@ fn first(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
     }
     if let Some(negotiated) = cx.state.negotiated()
         && negotiated.is_smb3()
-        && cx.link.server.client_has_other_dialect(negotiated.client_guid, negotiated.dialect)
+        && cx
+            .link
+            .server
+            .client_has_other_dialect(negotiated.client_guid, negotiated.dialect)
     {
         // [MS-SMB2] 3.3.5.5.3: one client speaks one dialect.
         return Err(gone());
@@ -362,16 +410,27 @@ fn register(
         user: identity.name.clone(),
         domain: identity.domain.clone(),
         dialect,
-        signing: established.key.as_ref().map(|k| algorithm_name(k.algorithm())),
+        signing: established
+            .key
+            .as_ref()
+            .map(|k| algorithm_name(k.algorithm())),
         signing_required: established.facts.required,
         reason: established.reason.code().to_owned(),
-        encryption: established.secrets.as_ref().and_then(|s| s.cipher()).map(cipher_name),
+        encryption: established
+            .secrets
+            .as_ref()
+            .and_then(|s| s.cipher())
+            .map(cipher_name),
         guest: identity.kind == IdentityKind::Guest,
         anonymous: identity.kind == IdentityKind::Anonymous,
         created: cx.now.wall,
     };
     let mailbox = Arc::clone(cx.link.mailbox());
-    let record = cx.link.server.registry.insert(session.id, facts, mailbox, cx.now);
+    let record = cx
+        .link
+        .server
+        .registry
+        .insert(session.id, facts, mailbox, cx.now);
     let _ = session.record.set(record);
     tracing::info!(
         connection = cx.link.id,
@@ -390,10 +449,17 @@ fn end_previous(cx: &Context<'_>, done: &Done<'_>) {
         return;
     }
     if let Some(old) = cx.link.server.sessions.get(previous)
-        && old.identity().is_some_and(|i| i.user_sid == done.identity.user_sid)
+        && old
+            .identity()
+            .is_some_and(|i| i.user_sid == done.identity.user_sid)
     {
         // The old connection finds out from its mailbox; this one may have it too.
-        old.end(&cx.link.server, true, u64::MAX, "the client set up a new session");
+        old.end(
+            &cx.link.server,
+            true,
+            u64::MAX,
+            "the client set up a new session",
+        );
     }
 }
 
@@ -460,7 +526,11 @@ fn success(done: &Done<'_>, flags: SessionFlags, seal: FinalSeal) -> Response {
 
 fn respond(status: NtStatus, session_flags: SessionFlags, token: &[u8]) -> Response {
     Response::with_capacity(status, 16 + token.len(), |w| {
-        SessionSetupResponse { session_flags, security_buffer: token }.encode(w);
+        SessionSetupResponse {
+            session_flags,
+            security_buffer: token,
+        }
+        .encode(w);
     })
 }
 
@@ -482,4 +552,3 @@ fn cipher_name(cipher: countersign_crypto::Cipher) -> &'static str {
         Cipher::Aes256Gcm => "AES-256-GCM",
     }
 }
-

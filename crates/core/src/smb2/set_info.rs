@@ -18,7 +18,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     if length > cx.max_transact() {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
-    let Some(entry) = cx.open() else { return Step::Fail(NtStatus::FILE_CLOSED) };
+    let Some(entry) = cx.open() else {
+        return Step::Fail(NtStatus::FILE_CLOSED);
+    };
     let class = request.information_class;
     let open = match &entry.kind {
         OpenKind::File(open) => open,

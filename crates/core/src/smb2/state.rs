@@ -117,7 +117,10 @@ impl State {
 
     /// The session with this id, when it may be used on this connection.
     pub fn session_of(&self, id: u64) -> Option<Arc<Session>> {
-        self.channels.get(&id).filter(|c| !c.binding).map(|c| Arc::clone(&c.session))
+        self.channels
+            .get(&id)
+            .filter(|c| !c.binding)
+            .map(|c| Arc::clone(&c.session))
     }
 
     /// What was negotiated.

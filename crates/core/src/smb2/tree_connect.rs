@@ -24,8 +24,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let Ok(request) = TreeConnectRequest::decode(cx.request.message()) else {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     };
-    let (Some(session), Some(identity)) =
-        (cx.session(), cx.session().and_then(|s| s.identity()))
+    let (Some(session), Some(identity)) = (cx.session(), cx.session().and_then(|s| s.identity()))
     else {
         return Step::Fail(NtStatus::USER_SESSION_DELETED);
     };
@@ -42,7 +41,12 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         }
     };
     let encrypt = found.encrypt || session.facts().is_some_and(|f| f.encryption_required);
-    if encrypt && !cx.state.negotiated().is_some_and(|n| n.cipher.is_some() && n.is_smb3()) {
+    if encrypt
+        && !cx
+            .state
+            .negotiated()
+            .is_some_and(|n| n.cipher.is_some() && n.is_smb3())
+    {
         // The peer cannot encrypt, or has no key to (guest, anonymous).
         return Step::Fail(NtStatus::ACCESS_DENIED);
     }
@@ -67,7 +71,11 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     }
     let mut response = Response::new(NtStatus::SUCCESS, |w| {
         TreeConnectResponse {
-            share_type: if tree.is_pipe() { share_type::PIPE } else { share_type::DISK },
+            share_type: if tree.is_pipe() {
+                share_type::PIPE
+            } else {
+                share_type::DISK
+            },
             share_flags,
             capabilities: ShareCapabilities::empty(),
             maximal_access: tree.maximal_access,
@@ -123,9 +131,7 @@ pub(crate) fn find(
         .find(|s| s.share.name.to_lowercase() == wanted)
         .ok_or(NtStatus::BAD_NETWORK_NAME)?;
     let allowed = match identity.kind {
-        IdentityKind::User => {
-            share.valid_users.is_empty() || listed(&share.valid_users, identity)
-        }
+        IdentityKind::User => share.valid_users.is_empty() || listed(&share.valid_users, identity),
         IdentityKind::Guest => share.guest_ok,
         IdentityKind::Anonymous => false,
     };
@@ -151,14 +157,20 @@ fn with_access(share: &ShareConfig, read_only: bool) -> Arc<Share> {
     Arc::new(Share {
         name: share.share.name.clone(),
         backend: Arc::clone(&share.share.backend),
-        options: ShareOptions { read_only, ..share.share.options.clone() },
+        options: ShareOptions {
+            read_only,
+            ..share.share.options.clone()
+        },
     })
 }
 
 /// Whether a list of accounts and `@groups` names this identity.
 fn listed(list: &[String], identity: &Identity) -> bool {
     list.iter().any(|entry| match entry.strip_prefix('@') {
-        Some(group) => identity.groups.iter().any(|g| g.eq_ignore_ascii_case(group)),
+        Some(group) => identity
+            .groups
+            .iter()
+            .any(|g| g.eq_ignore_ascii_case(group)),
         None => entry.to_lowercase() == identity.name.to_lowercase(),
     })
 }

@@ -16,6 +16,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     };
     session.remove_tree(tree.id);
     tree.gone.store(true, Ordering::Release);
-    cx.link.server.files.close_owned(session.owner(tree.id), false);
+    cx.link
+        .server
+        .files
+        .close_owned(session.owner(tree.id), false);
     Step::ok(|w| TreeDisconnectResponse.encode(w))
 }

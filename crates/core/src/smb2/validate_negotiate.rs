@@ -66,6 +66,11 @@ impl Sent {
         for _ in 0..count {
             dialects.push(r.u16("Dialects")?);
         }
-        Ok(Self { capabilities, guid, security_mode, dialects })
+        Ok(Self {
+            capabilities,
+            guid,
+            security_mode,
+            dialects,
+        })
     }
 }

@@ -27,7 +27,9 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     if length > cx.max_transact() || request.channel != channel::NONE {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
-    let Some(entry) = cx.open() else { return Step::Fail(NtStatus::FILE_CLOSED) };
+    let Some(entry) = cx.open() else {
+        return Step::Fail(NtStatus::FILE_CLOSED);
+    };
     let open = match &entry.kind {
         OpenKind::File(open) => open.clone(),
         OpenKind::Pipe(_) => return pipe::write(cx, &entry, request.data),
@@ -36,9 +38,8 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         return Step::Fail(NtStatus::INVALID_DEVICE_REQUEST);
     }
     let end = request.offset.checked_add(u64::from(length));
-    let too_far = end.is_none_or(|end| {
-        i64::try_from(end).is_err() || (length > 0 && end > MAX_FILE_SIZE)
-    });
+    let too_far =
+        end.is_none_or(|end| i64::try_from(end).is_err() || (length > 0 && end > MAX_FILE_SIZE));
     // Only an open that may do nothing but append has no use for an offset.
     let appends = request.offset == APPEND && !open.may(AccessMask::WRITE_DATA);
     if too_far && !appends {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use countersign_wire::fscc::{AccessMask, CompletionFilter, FileAttributes, LeaseState, ShareAccess};
+use countersign_wire::fscc::{
+    AccessMask, CompletionFilter, FileAttributes, LeaseState, ShareAccess,
+};
 
 use super::FileService;
 use super::attempt::Attempt;

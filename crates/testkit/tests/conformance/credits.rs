@@ -10,7 +10,11 @@ fn never_less_is_granted_than_was_used() {
         let mut c = s.alice(dialect);
         for asked in [0, 1, 7, 8192] {
             let reply = c
-                .call_with(Command::ECHO, |h| h.credits = asked, |w| EchoRequest.encode(w))
+                .call_with(
+                    Command::ECHO,
+                    |h| h.credits = asked,
+                    |w| EchoRequest.encode(w),
+                )
                 .unwrap();
             assert!(reply.header.credits >= 1, "{dialect:#x} asked {asked}");
         }
@@ -23,8 +27,9 @@ fn no_connection_holds_more_than_the_limit() {
     let mut c = s.alice(0x311);
     let mut held = 0;
     for _ in 0..20 {
-        let reply =
-            c.call_with(Command::ECHO, |h| h.credits = 64, |w| EchoRequest.encode(w)).unwrap();
+        let reply = c
+            .call_with(Command::ECHO, |h| h.credits = 64, |w| EchoRequest.encode(w))
+            .unwrap();
         held += i64::from(reply.header.credits) - 1;
         assert!(held <= 100, "{held}");
     }
@@ -35,8 +40,11 @@ fn message_ids_outside_the_window_disconnect() {
     let s = Subject::new(optional());
     for dialect in ALL {
         let mut c = s.alice(dialect);
-        let reply =
-            c.call_with(Command::ECHO, |h| h.message_id += 100_000, |w| EchoRequest.encode(w));
+        let reply = c.call_with(
+            Command::ECHO,
+            |h| h.message_id += 100_000,
+            |w| EchoRequest.encode(w),
+        );
         assert!(reply.is_none() && c.wire.closed(), "{dialect:#x}");
     }
 }
@@ -49,7 +57,10 @@ fn message_ids_may_come_out_of_order() {
     for offset in [3, 1, 0, 2] {
         c.message_id = base + offset;
         let reply = echo(&mut c).unwrap();
-        assert_eq!((reply.status(), reply.header.message_id), (NtStatus::SUCCESS, base + offset));
+        assert_eq!(
+            (reply.status(), reply.header.message_id),
+            (NtStatus::SUCCESS, base + offset)
+        );
     }
 }
 
@@ -60,12 +71,18 @@ fn cancel_is_never_answered_and_uses_no_message_id() {
         let mut c = s.alice(dialect);
         let next = c.message_id;
         for id in [next, 0, next + 5] {
-            let header = Header { message_id: id, ..c.header(Command::CANCEL) };
+            let header = Header {
+                message_id: id,
+                ..c.header(Command::CANCEL)
+            };
             c.message_id = next;
             let mut m = Client::<MemoryWire>::message(&header, |w| CancelRequest.encode(w));
             c.sign(&mut m);
             c.wire.send(&m);
-            assert!(c.reply().is_none() && !c.wire.closed(), "{dialect:#x} id {id}");
+            assert!(
+                c.reply().is_none() && !c.wire.closed(),
+                "{dialect:#x} id {id}"
+            );
         }
         assert_eq!(echo(&mut c).unwrap().status(), NtStatus::SUCCESS);
     }

@@ -31,7 +31,9 @@ fn create<'a>(name: &'a [u8], oplock: u8, contexts: Vec<CreateContext<'a>>) -> C
 
 fn open(c: &mut Client<MemoryWire>, name: &str) -> FileId {
     let name = wide(name);
-    let reply = c.call(Command::CREATE, |w| create(&name, 0, vec![]).encode(w)).unwrap();
+    let reply = c
+        .call(Command::CREATE, |w| create(&name, 0, vec![]).encode(w))
+        .unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
     CreateResponse::decode(&reply.message).unwrap().file_id
 }
@@ -47,9 +49,13 @@ fn write(c: &mut Client<MemoryWire>, file_id: FileId, offset: u64, data: &[u8]) 
         data,
     };
     let charge = u16::try_from(data.len().max(1).div_ceil(65_536)).unwrap();
-    c.call_with(Command::WRITE, |h| h.credit_charge = h.credit_charge.max(charge), |w| {
-        request.encode(w);
-    })
+    c.call_with(
+        Command::WRITE,
+        |h| h.credit_charge = h.credit_charge.max(charge),
+        |w| {
+            request.encode(w);
+        },
+    )
     .unwrap()
     .status()
 }
@@ -72,9 +78,13 @@ fn read(c: &mut Client<MemoryWire>, file_id: FileId, offset: u64, length: u32) -
     let charge = u16::try_from(length.max(1).div_ceil(65_536)).unwrap();
     let id = c.message_id;
     let reply = c
-        .call_with(Command::READ, |h| h.credit_charge = h.credit_charge.max(charge), |w| {
-            read_request(file_id, offset, length).encode(w);
-        })
+        .call_with(
+            Command::READ,
+            |h| h.credit_charge = h.credit_charge.max(charge),
+            |w| {
+                read_request(file_id, offset, length).encode(w);
+            },
+        )
         .unwrap();
     c.message_id = id + u64::from(charge);
     reply
@@ -104,7 +114,10 @@ fn query(
 
 fn connected(s: &Subject, dialect: u16) -> Client<MemoryWire> {
     let mut c = s.alice(dialect);
-    assert_eq!(c.tree_connect(r"\\s\share").unwrap().status(), NtStatus::SUCCESS);
+    assert_eq!(
+        c.tree_connect(r"\\s\share").unwrap().status(),
+        NtStatus::SUCCESS
+    );
     c
 }
 
@@ -114,11 +127,18 @@ fn what_is_written_is_read_in_every_dialect() {
     for dialect in ALL {
         let mut c = connected(&s, dialect);
         let id = open(&mut c, "file.bin");
-        let data: Vec<u8> = (0..60_000u32).flat_map(|i| i.to_le_bytes()).take(60_000).collect();
+        let data: Vec<u8> = (0..60_000u32)
+            .flat_map(|i| i.to_le_bytes())
+            .take(60_000)
+            .collect();
         assert_eq!(write(&mut c, id, 0, &data), NtStatus::SUCCESS);
         let reply = read(&mut c, id, 0, 60_000);
         assert_eq!(reply.signature, Some(true));
-        assert_eq!(ReadResponse::decode(&reply.message).unwrap().data, data, "{dialect:#x}");
+        assert_eq!(
+            ReadResponse::decode(&reply.message).unwrap().data,
+            data,
+            "{dialect:#x}"
+        );
         // Past the end.
         assert_eq!(read(&mut c, id, 60_000, 10).status(), NtStatus::END_OF_FILE);
     }
@@ -148,7 +168,10 @@ fn related_chains_find_their_file() {
                     .encode(w);
                 }),
             )],
-            vec![(Command::READ, Box::new(|w| read_request(FileId::NONE, 0, 11).encode(w)))],
+            vec![(
+                Command::READ,
+                Box::new(|w| read_request(FileId::NONE, 0, 11).encode(w)),
+            )],
             vec![(
                 Command::QUERY_INFO,
                 Box::new(|w| {
@@ -175,7 +198,13 @@ fn related_chains_find_their_file() {
             parts.extend(middle);
             parts.push((
                 Command::CLOSE,
-                Box::new(|w| CloseRequest { flags: 0, file_id: FileId::NONE }.encode(w)),
+                Box::new(|w| {
+                    CloseRequest {
+                        flags: 0,
+                        file_id: FileId::NONE,
+                    }
+                    .encode(w)
+                }),
             ));
             let replies = chain(&mut c, &parts);
             assert_eq!(replies.len(), 3);
@@ -183,17 +212,17 @@ fn related_chains_find_their_file() {
                 assert_eq!((r.status(), r.signature), (NtStatus::SUCCESS, Some(true)));
             }
             if replies[1].header.command == Command::READ {
-                assert_eq!(ReadResponse::decode(&replies[1].message).unwrap().data, b"hello chain");
+                assert_eq!(
+                    ReadResponse::decode(&replies[1].message).unwrap().data,
+                    b"hello chain"
+                );
             }
         }
     }
 }
 
 /// Sends a related compound, each part signed over its own padded bytes.
-fn chain(
-    c: &mut Client<MemoryWire>,
-    parts: &[(Command, Body)],
-) -> Vec<Reply> {
+fn chain(c: &mut Client<MemoryWire>, parts: &[(Command, Body)]) -> Vec<Reply> {
     let mut frame = Vec::new();
     for (i, (command, body)) in parts.iter().enumerate() {
         let mut header = c.header(*command);
@@ -223,7 +252,10 @@ fn streams_are_listed_and_cut_alone() {
     let s = Subject::new(optional());
     let mut c = connected(&s, 0x311);
     let file = open(&mut c, "doc.txt");
-    assert_eq!(write(&mut c, file, 0, b"the document itself"), NtStatus::SUCCESS);
+    assert_eq!(
+        write(&mut c, file, 0, b"the document itself"),
+        NtStatus::SUCCESS
+    );
     let (status, data) = query(&mut c, file, info_type::FILE, 22, 0, 4096);
     assert_eq!(status, NtStatus::SUCCESS);
     // One entry, `::$DATA`, nothing behind it.
@@ -232,7 +264,10 @@ fn streams_are_listed_and_cut_alone() {
     assert_eq!(data.len(), 24 + 14);
 
     let stream = open(&mut c, "doc.txt:Zone.Identifier");
-    assert_eq!(write(&mut c, stream, 0, b"[ZoneTransfer]"), NtStatus::SUCCESS);
+    assert_eq!(
+        write(&mut c, stream, 0, b"[ZoneTransfer]"),
+        NtStatus::SUCCESS
+    );
     let set = SetInfoRequest {
         info_type: info_type::FILE,
         information_class: 20,
@@ -247,7 +282,11 @@ fn streams_are_listed_and_cut_alone() {
         u64::from_le_bytes(data[8..16].try_into().unwrap())
     };
     assert_eq!(size(&mut c, stream), 4);
-    assert_eq!(size(&mut c, file), 19, "the file is not cut with its stream");
+    assert_eq!(
+        size(&mut c, file),
+        19,
+        "the file is not cut with its stream"
+    );
     let (_, data) = query(&mut c, file, info_type::FILE, 22, 0, 4096);
     let zone = wide(":Zone.Identifier:$DATA");
     assert!(data.windows(zone.len()).any(|w| w == zone));
@@ -258,7 +297,13 @@ fn streams_are_listed_and_cut_alone() {
 fn listings_into_small_buffers_lose_nothing() {
     let s = Subject::new(optional());
     let mut c = connected(&s, 0x311);
-    for name in ["a.txt", "b.TXT", "longer name with blanks.text", "README", "c"] {
+    for name in [
+        "a.txt",
+        "b.TXT",
+        "longer name with blanks.text",
+        "README",
+        "c",
+    ] {
         open(&mut c, name);
     }
     let list = |c: &mut Client<MemoryWire>, pattern: &str, room: u32| {
@@ -283,11 +328,16 @@ fn listings_into_small_buffers_lose_nothing() {
                 pattern: &pattern,
                 output_buffer_length: room,
             };
-            let reply = c.call(Command::QUERY_DIRECTORY, |w| request.encode(w)).unwrap();
+            let reply = c
+                .call(Command::QUERY_DIRECTORY, |w| request.encode(w))
+                .unwrap();
             if reply.status() != NtStatus::SUCCESS {
                 return (names, reply.status());
             }
-            let data = QueryDirectoryResponse::decode(&reply.message).unwrap().buffer.to_vec();
+            let data = QueryDirectoryResponse::decode(&reply.message)
+                .unwrap()
+                .buffer
+                .to_vec();
             assert!(data.len() <= room as usize);
             let mut at = 0;
             loop {
@@ -317,7 +367,10 @@ fn listings_into_small_buffers_lose_nothing() {
     // 128 bytes hold no entry of a long name: the client is told, not misled.
     let (_, end) = list(&mut c, "longer*", 128);
     assert!(
-        matches!(end, NtStatus::BUFFER_OVERFLOW | NtStatus::INFO_LENGTH_MISMATCH),
+        matches!(
+            end,
+            NtStatus::BUFFER_OVERFLOW | NtStatus::INFO_LENGTH_MISMATCH
+        ),
         "{end:?} hides the file"
     );
     for (pattern, expected) in [
@@ -366,11 +419,17 @@ fn the_root_is_named_and_files_have_their_own_ids() {
     assert_eq!(status, NtStatus::SUCCESS);
     let at = |i: usize| u32::from_le_bytes(sd[i..i + 4].try_into().unwrap());
     let (owner, group, dacl) = (at(4), at(8), at(16));
-    assert!(owner == 20 && owner < group && group < dacl, "{owner} {group} {dacl}");
+    assert!(
+        owner == 20 && owner < group && group < dacl,
+        "{owner} {group} {dacl}"
+    );
     // A volume that says NTFS and NAMED_STREAMS.
     let (_, fs) = query(&mut c, root, info_type::FILESYSTEM, 5, 0, 4096);
     assert_eq!(fs[12..], wide("NTFS"));
-    assert_ne!(u32::from_le_bytes(fs[..4].try_into().unwrap()) & 0x0004_0000, 0);
+    assert_ne!(
+        u32::from_le_bytes(fs[..4].try_into().unwrap()) & 0x0004_0000,
+        0
+    );
     // Sectors of at most 4096 bytes.
     let (_, sector) = query(&mut c, root, info_type::FILESYSTEM, 11, 0, 4096);
     assert!(u32::from_le_bytes(sector[..4].try_into().unwrap()) <= 4096);
@@ -381,11 +440,18 @@ fn the_root_is_named_and_files_have_their_own_ids() {
 #[test]
 fn breaks_are_unsigned_and_in_clear() {
     let s = Subject::new(required());
-    for (dialect, encrypt) in [(0x202, false), (0x210, false), (0x302, false), (0x311, true)] {
+    for (dialect, encrypt) in [
+        (0x202, false),
+        (0x210, false),
+        (0x302, false),
+        (0x311, true),
+    ] {
         let mut holder = connected(&s, dialect);
         holder.session().encrypt = encrypt;
         let name = wide("cached");
-        let reply = holder.call(Command::CREATE, |w| create(&name, 9, vec![]).encode(w)).unwrap();
+        let reply = holder
+            .call(Command::CREATE, |w| create(&name, 9, vec![]).encode(w))
+            .unwrap();
         let opened = CreateResponse::decode(&reply.message).unwrap();
         assert_eq!(opened.oplock_level, 9, "a batch oplock on {dialect:#x}");
         let mut other = connected(&s, dialect);
@@ -399,12 +465,23 @@ fn breaks_are_unsigned_and_in_clear() {
         assert_eq!(notice.header.signature, [0; 16]);
         assert!(!notice.header.is_signed() && !notice.encrypted);
         // The acknowledgment and its answer are protected as usual.
-        let ack = OplockBreak { oplock_level: 1, file_id: opened.file_id };
-        let reply = holder.call(Command::OPLOCK_BREAK, |w| ack.encode(w)).unwrap();
+        let ack = OplockBreak {
+            oplock_level: 1,
+            file_id: opened.file_id,
+        };
+        let reply = holder
+            .call(Command::OPLOCK_BREAK, |w| ack.encode(w))
+            .unwrap();
         assert_eq!(reply.status(), NtStatus::SUCCESS);
-        assert_eq!((reply.encrypted, reply.signature), (encrypt, (!encrypt).then_some(true)));
+        assert_eq!(
+            (reply.encrypted, reply.signature),
+            (encrypt, (!encrypt).then_some(true))
+        );
         let reply = other.reply().unwrap();
-        assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+        assert_eq!(
+            (reply.status(), reply.signature),
+            (NtStatus::SUCCESS, Some(true))
+        );
         // Clean up for the next dialect: both hang up.
         holder.wire.hang_up();
         other.wire.hang_up();
@@ -418,13 +495,19 @@ fn lease(key: u8, state: u32, epoch: u16) -> CreateContext<'static> {
     data.extend_from_slice(&[0; 16]);
     data.extend_from_slice(&epoch.to_le_bytes());
     data.extend_from_slice(&[0; 2]);
-    CreateContext { name: b"RqLs", data: data.into() }
+    CreateContext {
+        name: b"RqLs",
+        data: data.into(),
+    }
 }
 
 fn durable_v2(guid: &[u8; 16]) -> CreateContext<'static> {
     let mut data = vec![0; 16];
     data.extend_from_slice(guid);
-    CreateContext { name: b"DH2Q", data: data.into() }
+    CreateContext {
+        name: b"DH2Q",
+        data: data.into(),
+    }
 }
 
 /// Row 29: leases of version 2, their epoch, and a durable handle that survives.
@@ -443,7 +526,13 @@ fn leases_break_and_durable_handles_come_back() {
     let opened = CreateResponse::decode(&reply.message).unwrap();
     assert_eq!(opened.oplock_level, 0xFF);
     let granted = |r: &CreateResponse<'_>| {
-        let data = r.contexts.iter().find(|x| x.name == b"RqLs").unwrap().data.to_vec();
+        let data = r
+            .contexts
+            .iter()
+            .find(|x| x.name == b"RqLs")
+            .unwrap()
+            .data
+            .to_vec();
         (
             u32::from_le_bytes(data[16..20].try_into().unwrap()),
             u16::from_le_bytes(data[48..50].try_into().unwrap()),
@@ -461,18 +550,29 @@ fn leases_break_and_durable_handles_come_back() {
     data.extend_from_slice(&file_id.volatile.to_le_bytes());
     data.extend_from_slice(&guid);
     data.extend_from_slice(&[0; 4]);
-    let again = CreateContext { name: b"DH2C", data: data.into() };
+    let again = CreateContext {
+        name: b"DH2C",
+        data: data.into(),
+    };
     let reply = c
-        .call(Command::CREATE, |w| create(&name, 0xFF, vec![lease(1, 7, 5), again]).encode(w))
+        .call(Command::CREATE, |w| {
+            create(&name, 0xFF, vec![lease(1, 7, 5), again]).encode(w)
+        })
         .unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
     let back = CreateResponse::decode(&reply.message).unwrap().file_id;
     let reply = read(&mut c, back, 0, 8);
-    assert_eq!(ReadResponse::decode(&reply.message).unwrap().data, b"survives");
+    assert_eq!(
+        ReadResponse::decode(&reply.message).unwrap().data,
+        b"survives"
+    );
 
     // A second machine opens it: the lease breaks, epoch and all.
     let mut other = s.connect();
-    let offer = Offer { guid: Guid(*b"another machine!"), ..Offer::dialect(0x311) };
+    let offer = Offer {
+        guid: Guid(*b"another machine!"),
+        ..Offer::dialect(0x311)
+    };
     other.negotiate(offer).unwrap();
     other.logon(&Logon::new("bob", "S3cret#2b")).unwrap();
     other.tree_connect(r"\\s\share").unwrap();
@@ -482,12 +582,19 @@ fn leases_break_and_durable_handles_come_back() {
     other.wire.settle();
     let notice = c.any_reply().unwrap();
     assert_eq!(notice.header.command, Command::OPLOCK_BREAK);
-    assert_eq!((notice.header.message_id, notice.header.session_id), (u64::MAX, 0));
+    assert_eq!(
+        (notice.header.message_id, notice.header.session_id),
+        (u64::MAX, 0)
+    );
     let AnyBreak::LeaseNotification(b) = AnyBreak::decode(&notice.message).unwrap() else {
         panic!("not a lease break");
     };
     assert!(!b.new.bits() & 4 != 0, "write caching goes");
-    let ack = LeaseBreak { flags: 0, key: b.key, state: b.new };
+    let ack = LeaseBreak {
+        flags: 0,
+        key: b.key,
+        state: b.new,
+    };
     let reply = c.call(Command::OPLOCK_BREAK, |w| ack.encode(w)).unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
     assert_eq!(other.reply().unwrap().status(), NtStatus::SUCCESS);
@@ -503,15 +610,27 @@ fn credit_charge_must_cover_the_payload() {
         let big = |c: &mut Client<MemoryWire>, charge: u16, length: u32| {
             let next = c.message_id;
             let reply = c
-                .call_with(Command::READ, |h| h.credit_charge = charge, |w| {
-                    read_request(id, 0, length).encode(w);
-                })
+                .call_with(
+                    Command::READ,
+                    |h| h.credit_charge = charge,
+                    |w| {
+                        read_request(id, 0, length).encode(w);
+                    },
+                )
                 .unwrap();
             c.message_id = next + u64::from(charge.max(1));
             reply.status()
         };
-        assert_eq!(big(&mut c, 1, 65_537), NtStatus::INVALID_PARAMETER, "{dialect:#x}");
-        assert_eq!(big(&mut c, 0, 65_537), NtStatus::INVALID_PARAMETER, "{dialect:#x}");
+        assert_eq!(
+            big(&mut c, 1, 65_537),
+            NtStatus::INVALID_PARAMETER,
+            "{dialect:#x}"
+        );
+        assert_eq!(
+            big(&mut c, 0, 65_537),
+            NtStatus::INVALID_PARAMETER,
+            "{dialect:#x}"
+        );
         assert_eq!(big(&mut c, 1, 65_536), NtStatus::END_OF_FILE);
         assert_eq!(big(&mut c, 2, 65_537), NtStatus::END_OF_FILE);
         assert_eq!(big(&mut c, 0, 1), NtStatus::END_OF_FILE);
@@ -545,7 +664,10 @@ fn a_change_is_notified_asynchronously_and_cancel_ends_it() {
             c.send(m);
             let interim = c.any_reply().unwrap();
             assert_eq!(interim.status(), NtStatus::PENDING);
-            assert!(!interim.header.is_signed(), "interim responses are unsigned");
+            assert!(
+                !interim.header.is_signed(),
+                "interim responses are unsigned"
+            );
             let async_id = interim.header.async_id().expect("an AsyncId");
             if cancel {
                 let header = Header {
@@ -561,9 +683,16 @@ fn a_change_is_notified_asynchronously_and_cancel_ends_it() {
                 open(&mut other, &format!("new-{dialect:x}"));
             }
             let last = c.reply().unwrap();
-            assert_eq!((last.header.message_id, last.header.async_id()), (id, Some(async_id)));
+            assert_eq!(
+                (last.header.message_id, last.header.async_id()),
+                (id, Some(async_id))
+            );
             assert_eq!(last.signature, Some(true), "{dialect:#x} cancel {cancel}");
-            let expected = if cancel { NtStatus::CANCELLED } else { NtStatus::SUCCESS };
+            let expected = if cancel {
+                NtStatus::CANCELLED
+            } else {
+                NtStatus::SUCCESS
+            };
             assert_eq!(last.status(), expected);
         }
     }

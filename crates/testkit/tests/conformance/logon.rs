@@ -15,7 +15,10 @@ struct Leg {
 }
 
 fn leg(c: &mut Client<MemoryWire>, id: u64, token: &[u8]) -> Leg {
-    let header = Header { session_id: id, ..c.header(Command::SESSION_SETUP) };
+    let header = Header {
+        session_id: id,
+        ..c.header(Command::SESSION_SETUP)
+    };
     let request = SessionSetupRequest {
         flags: 0,
         security_mode: SecurityMode::SIGNING_ENABLED,
@@ -28,7 +31,10 @@ fn leg(c: &mut Client<MemoryWire>, id: u64, token: &[u8]) -> Leg {
     c.wire.send(&m);
     // Not `reply()`, which passes interim responses over.
     let reply = c.any_reply().unwrap();
-    let token = SessionSetupResponse::decode(&reply.message).unwrap().security_buffer.to_vec();
+    let token = SessionSetupResponse::decode(&reply.message)
+        .unwrap()
+        .security_buffer
+        .to_vec();
     Leg { reply, token }
 }
 
@@ -70,7 +76,9 @@ fn the_challenge_has_the_flags_and_names_clients_insist_on() {
         assert!(challenge.flags.contains(flag), "{flag:?}");
     }
     assert!(!challenge.target_name.is_empty());
-    let ids: Vec<u16> = av::pairs(&challenge.target_info).map(|(id, _)| id).collect();
+    let ids: Vec<u16> = av::pairs(&challenge.target_info)
+        .map(|(id, _)| id)
+        .collect();
     for id in [1, 2, 3, 4, 7] {
         assert!(ids.contains(&id), "pair {id} of {ids:?}");
     }
@@ -140,8 +148,10 @@ fn a_wrong_password_is_no_guest_and_never_pending() {
         let client = initiator("X", "wrong");
         let first = leg(&mut c, 0, client.negotiate());
         let done = client.authenticate(&first.token, &random()).unwrap();
-        let header =
-            Header { session_id: first.reply.header.session_id, ..c.header(Command::SESSION_SETUP) };
+        let header = Header {
+            session_id: first.reply.header.session_id,
+            ..c.header(Command::SESSION_SETUP)
+        };
         let request = SessionSetupRequest {
             flags: 0,
             security_mode: SecurityMode::SIGNING_ENABLED,

@@ -45,7 +45,10 @@ impl Subject {
         let backend: Arc<dyn Backend> = LocalFs::open(dir.path(), Default::default()).unwrap();
         let mut config = config(settings, &backend);
         change(&mut config);
-        Self { server: MemoryServer::new(config), _dir: dir }
+        Self {
+            server: MemoryServer::new(config),
+            _dir: dir,
+        }
     }
 
     fn connect(&self) -> Client<MemoryWire> {

@@ -12,8 +12,15 @@ fn session_id_comes_with_the_first_leg_and_the_final_reply_is_signed() {
         assert_eq!(reply.signature, Some(true), "{dialect:#x}");
         assert_ne!(reply.header.session_id, 0);
         let mut c = s.dialect(dialect);
-        let raw = Logon { raw: true, ..Logon::new("alice", "Passw0rd!") };
-        assert_eq!(c.logon(&raw).unwrap().signature, Some(true), "raw NTLMSSP, {dialect:#x}");
+        let raw = Logon {
+            raw: true,
+            ..Logon::new("alice", "Passw0rd!")
+        };
+        assert_eq!(
+            c.logon(&raw).unwrap().signature,
+            Some(true),
+            "raw NTLMSSP, {dialect:#x}"
+        );
     }
 }
 
@@ -23,7 +30,10 @@ fn no_byte_follows_the_security_buffer() {
     let mut c = s.dialect(0x311);
     let reply = c.logon(&Logon::new("alice", "Passw0rd!")).unwrap();
     let body = SessionSetupResponse::decode(&reply.message).unwrap();
-    assert_eq!(reply.message.len(), HEADER_LEN + 8 + body.security_buffer.len());
+    assert_eq!(
+        reply.message.len(),
+        HEADER_LEN + 8 + body.security_buffer.len()
+    );
 }
 
 #[test]
@@ -33,9 +43,15 @@ fn reauthentication_keeps_the_keys() {
         for dialect in ALL {
             let mut c = s.alice(dialect);
             let id = c.session().id;
-            let again = Logon { session: id, ..Logon::new("alice", "Passw0rd!") };
+            let again = Logon {
+                session: id,
+                ..Logon::new("alice", "Passw0rd!")
+            };
             let reply = c.logon(&again).unwrap();
-            assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+            assert_eq!(
+                (reply.status(), reply.signature),
+                (NtStatus::SUCCESS, Some(true))
+            );
             assert_eq!(echo(&mut c).unwrap().signature, Some(true), "{dialect:#x}");
         }
     }
@@ -48,7 +64,10 @@ fn a_reconnect_ends_the_previous_session() {
         let mut old = s.alice(dialect);
         let id = old.session().id;
         let mut new = s.dialect(dialect);
-        let logon = Logon { previous: id, ..Logon::new("alice", "Passw0rd!") };
+        let logon = Logon {
+            previous: id,
+            ..Logon::new("alice", "Passw0rd!")
+        };
         assert_eq!(new.logon(&logon).unwrap().status(), NtStatus::SUCCESS);
         assert_eq!(echo(&mut new).unwrap().status(), NtStatus::SUCCESS);
         let reply = echo(&mut old);
@@ -56,9 +75,16 @@ fn a_reconnect_ends_the_previous_session() {
         // Another user's session is not ended.
         let mut other = s.dialect(dialect);
         let id = new.session().id;
-        let logon = Logon { previous: id, ..Logon::new("bob", "S3cret#2b") };
+        let logon = Logon {
+            previous: id,
+            ..Logon::new("bob", "S3cret#2b")
+        };
         assert_eq!(other.logon(&logon).unwrap().status(), NtStatus::SUCCESS);
-        assert_eq!(echo(&mut new).unwrap().status(), NtStatus::SUCCESS, "{dialect:#x}");
+        assert_eq!(
+            echo(&mut new).unwrap().status(),
+            NtStatus::SUCCESS,
+            "{dialect:#x}"
+        );
     }
 }
 
@@ -88,17 +114,35 @@ fn unknown_sessions_are_deleted_sessions() {
     let s = Subject::new(optional());
     for dialect in ALL {
         let mut c = s.dialect(dialect);
-        let leg = Logon { session: 0x1234_5678, ..Logon::new("alice", "Passw0rd!") };
-        assert_eq!(c.logon(&leg).unwrap().status(), NtStatus::USER_SESSION_DELETED);
+        let leg = Logon {
+            session: 0x1234_5678,
+            ..Logon::new("alice", "Passw0rd!")
+        };
+        assert_eq!(
+            c.logon(&leg).unwrap().status(),
+            NtStatus::USER_SESSION_DELETED
+        );
         let mut c = s.alice(dialect);
         let reply = c
-            .call_with(Command::LOGOFF, |h| h.session_id = 0x4321, |w| LogoffRequest.encode(w))
+            .call_with(
+                Command::LOGOFF,
+                |h| h.session_id = 0x4321,
+                |w| LogoffRequest.encode(w),
+            )
             .unwrap();
         assert_eq!(reply.status(), NtStatus::USER_SESSION_DELETED);
-        let reply = c.call(Command::LOGOFF, |w| LogoffRequest.encode(w)).unwrap();
+        let reply = c
+            .call(Command::LOGOFF, |w| LogoffRequest.encode(w))
+            .unwrap();
         assert_eq!(reply.status(), NtStatus::SUCCESS);
-        let reply = c.call(Command::LOGOFF, |w| LogoffRequest.encode(w)).unwrap();
-        assert_eq!(reply.status(), NtStatus::USER_SESSION_DELETED, "{dialect:#x}");
+        let reply = c
+            .call(Command::LOGOFF, |w| LogoffRequest.encode(w))
+            .unwrap();
+        assert_eq!(
+            reply.status(),
+            NtStatus::USER_SESSION_DELETED,
+            "{dialect:#x}"
+        );
     }
 }
 
@@ -111,7 +155,11 @@ fn another_channel_binds_and_has_its_own_key() {
         let keys = first.session().keys.clone().unwrap();
         let mut second = s.dialect(dialect);
         second.sessions.push(bound(&second, id, &keys));
-        let bind = Logon { session: id, flags: 1, ..Logon::new("alice", "Passw0rd!") };
+        let bind = Logon {
+            session: id,
+            flags: 1,
+            ..Logon::new("alice", "Passw0rd!")
+        };
         let reply = second.logon(&bind).unwrap();
         assert_eq!(reply.status(), NtStatus::SUCCESS, "{dialect:#x}");
         // The first channel's key does not sign on the second.
@@ -122,11 +170,7 @@ fn another_channel_binds_and_has_its_own_key() {
 }
 
 /// A session as it is known on a connection that wants to bind to it.
-fn bound(
-    c: &Client<MemoryWire>,
-    id: u64,
-    keys: &countersign_crypto::smb2::SessionKeys,
-) -> Session {
+fn bound(c: &Client<MemoryWire>, id: u64, keys: &countersign_crypto::smb2::SessionKeys) -> Session {
     Session::known(id, keys.clone(), c.algorithm, None)
 }
 
@@ -139,24 +183,50 @@ fn bindings_that_are_refused() {
     // Another dialect.
     let mut c = s.dialect(0x300);
     c.sessions.push(bound(&c, id, &keys));
-    let bind = Logon { session: id, flags: 1, ..Logon::new("alice", "Passw0rd!") };
-    assert_eq!(c.logon(&bind).unwrap().status(), NtStatus::INVALID_PARAMETER);
+    let bind = Logon {
+        session: id,
+        flags: 1,
+        ..Logon::new("alice", "Passw0rd!")
+    };
+    assert_eq!(
+        c.logon(&bind).unwrap().status(),
+        NtStatus::INVALID_PARAMETER
+    );
     // Not signed.
     let mut c = s.dialect(0x302);
-    assert_eq!(c.logon(&bind).unwrap().status(), NtStatus::INVALID_PARAMETER);
+    assert_eq!(
+        c.logon(&bind).unwrap().status(),
+        NtStatus::INVALID_PARAMETER
+    );
     // On the connection that has it already.
-    assert_eq!(first.logon(&bind).unwrap().status(), NtStatus::REQUEST_NOT_ACCEPTED);
+    assert_eq!(
+        first.logon(&bind).unwrap().status(),
+        NtStatus::REQUEST_NOT_ACCEPTED
+    );
     // A session nobody has.
     let mut c = s.dialect(0x302);
     c.sessions.push(bound(&c, 0x9999, &keys));
-    let bind = Logon { session: 0x9999, ..bind };
-    assert_eq!(c.logon(&bind).unwrap().status(), NtStatus::USER_SESSION_DELETED);
+    let bind = Logon {
+        session: 0x9999,
+        ..bind
+    };
+    assert_eq!(
+        c.logon(&bind).unwrap().status(),
+        NtStatus::USER_SESSION_DELETED
+    );
     // Another user: refused, and the session goes on.
     let mut c = s.dialect(0x302);
     c.sessions.push(bound(&c, id, &keys));
-    let bind = Logon { session: id, flags: 1, ..Logon::new("bob", "S3cret#2b") };
+    let bind = Logon {
+        session: id,
+        flags: 1,
+        ..Logon::new("bob", "S3cret#2b")
+    };
     let reply = c.logon(&bind).unwrap();
-    assert!(matches!(reply.status(), NtStatus::ACCESS_DENIED | NtStatus::NOT_SUPPORTED));
+    assert!(matches!(
+        reply.status(),
+        NtStatus::ACCESS_DENIED | NtStatus::NOT_SUPPORTED
+    ));
     assert_eq!(echo(&mut first).unwrap().status(), NtStatus::SUCCESS);
 }
 
@@ -176,12 +246,21 @@ fn addresses_that_fail_too_often_are_locked_out() {
         c.logon.delay = std::time::Duration::ZERO;
     });
     for _ in 0..3 {
-        let reply = s.dialect(0x311).logon(&Logon::new("alice", "wrong")).unwrap();
+        let reply = s
+            .dialect(0x311)
+            .logon(&Logon::new("alice", "wrong"))
+            .unwrap();
         assert_eq!(reply.status(), NtStatus::LOGON_FAILURE);
     }
-    let reply = s.dialect(0x311).logon(&Logon::new("alice", "Passw0rd!")).unwrap();
+    let reply = s
+        .dialect(0x311)
+        .logon(&Logon::new("alice", "Passw0rd!"))
+        .unwrap();
     assert_ne!(reply.status(), NtStatus::SUCCESS);
     s.server.host.advance(std::time::Duration::from_secs(61));
-    let reply = s.dialect(0x311).logon(&Logon::new("alice", "Passw0rd!")).unwrap();
+    let reply = s
+        .dialect(0x311)
+        .logon(&Logon::new("alice", "Passw0rd!"))
+        .unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
 }

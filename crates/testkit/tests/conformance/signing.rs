@@ -11,14 +11,22 @@ fn every_reply_to_a_signed_request_is_signed() {
             let mut c = s.alice(dialect);
             for _ in 0..3 {
                 let reply = echo(&mut c).unwrap();
-                assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+                assert_eq!(
+                    (reply.status(), reply.signature),
+                    (NtStatus::SUCCESS, Some(true))
+                );
             }
             // Errors too.
             let reply = c.tree_connect(r"\\server\nothing").unwrap();
             assert_eq!(reply.status(), NtStatus::BAD_NETWORK_NAME);
             assert_eq!(reply.signature, Some(true), "{dialect:#x}");
-            let reply = c.call(Command::LOGOFF, |w| LogoffRequest.encode(w)).unwrap();
-            assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+            let reply = c
+                .call(Command::LOGOFF, |w| LogoffRequest.encode(w))
+                .unwrap();
+            assert_eq!(
+                (reply.status(), reply.signature),
+                (NtStatus::SUCCESS, Some(true))
+            );
         }
     }
 }
@@ -46,9 +54,16 @@ fn an_unsigned_request_is_denied_when_signing_is_required() {
         let mut c = s.alice(dialect);
         c.session().sign = false;
         let reply = echo(&mut c).unwrap();
-        assert_eq!((reply.status(), reply.signature), (NtStatus::ACCESS_DENIED, Some(true)));
+        assert_eq!(
+            (reply.status(), reply.signature),
+            (NtStatus::ACCESS_DENIED, Some(true))
+        );
         c.session().sign = true;
-        assert_eq!(echo(&mut c).unwrap().status(), NtStatus::SUCCESS, "the connection stays");
+        assert_eq!(
+            echo(&mut c).unwrap().status(),
+            NtStatus::SUCCESS,
+            "the connection stays"
+        );
     }
 }
 
@@ -58,9 +73,17 @@ fn the_session_setup_bit_requires_signing_whatever_the_policy() {
     for dialect in ALL {
         let mut c = s.dialect(dialect);
         let mode = SecurityMode::SIGNING_ENABLED | SecurityMode::SIGNING_REQUIRED;
-        c.logon(&Logon { security_mode: mode, ..Logon::new("alice", "Passw0rd!") }).unwrap();
+        c.logon(&Logon {
+            security_mode: mode,
+            ..Logon::new("alice", "Passw0rd!")
+        })
+        .unwrap();
         c.session().sign = false;
-        assert_eq!(echo(&mut c).unwrap().status(), NtStatus::ACCESS_DENIED, "{dialect:#x}");
+        assert_eq!(
+            echo(&mut c).unwrap().status(),
+            NtStatus::ACCESS_DENIED,
+            "{dialect:#x}"
+        );
     }
 }
 
@@ -72,10 +95,18 @@ fn the_negotiate_bit_requires_signing_too() {
     for dialect in ALL {
         let mut c = s.connect();
         let mode = SecurityMode::SIGNING_ENABLED | SecurityMode::SIGNING_REQUIRED;
-        c.negotiate(Offer { security_mode: mode, ..Offer::dialect(dialect) }).unwrap();
+        c.negotiate(Offer {
+            security_mode: mode,
+            ..Offer::dialect(dialect)
+        })
+        .unwrap();
         c.logon(&Logon::new("alice", "Passw0rd!")).unwrap();
         c.session().sign = false;
-        assert_eq!(echo(&mut c).unwrap().status(), NtStatus::ACCESS_DENIED, "{dialect:#x}");
+        assert_eq!(
+            echo(&mut c).unwrap().status(),
+            NtStatus::ACCESS_DENIED,
+            "{dialect:#x}"
+        );
     }
 }
 
@@ -88,8 +119,7 @@ fn a_bad_signature_is_denied_and_nothing_is_done() {
             let bad = s.server.server.statistics.bad_signatures.get();
             for at in [0, 20, 63, 66] {
                 let header = c.header(Command::LOGOFF);
-                let mut m =
-                    Client::<MemoryWire>::message(&header, |w| LogoffRequest.encode(w));
+                let mut m = Client::<MemoryWire>::message(&header, |w| LogoffRequest.encode(w));
                 c.sign(&mut m);
                 let at = if at == 0 { 50 } else { at };
                 m[at] ^= 0x40;
@@ -104,12 +134,20 @@ fn a_bad_signature_is_denied_and_nothing_is_done() {
                     continue;
                 }
                 let reply = reply.unwrap();
-                assert_eq!(reply.status(), NtStatus::ACCESS_DENIED, "{dialect:#x} byte {at}");
+                assert_eq!(
+                    reply.status(),
+                    NtStatus::ACCESS_DENIED,
+                    "{dialect:#x} byte {at}"
+                );
                 assert_eq!(reply.signature, Some(true));
             }
             assert!(s.server.server.statistics.bad_signatures.get() > bad);
             if !c.wire.closed() {
-                assert_eq!(echo(&mut c).unwrap().status(), NtStatus::SUCCESS, "still logged on");
+                assert_eq!(
+                    echo(&mut c).unwrap().status(),
+                    NtStatus::SUCCESS,
+                    "still logged on"
+                );
             }
         }
     }
@@ -135,7 +173,10 @@ fn a_signed_request_for_an_unknown_session() {
     let s = Subject::new(required());
     for dialect in ALL {
         let mut c = s.alice(dialect);
-        let header = Header { session_id: 0x7777, ..c.header(Command::ECHO) };
+        let header = Header {
+            session_id: 0x7777,
+            ..c.header(Command::ECHO)
+        };
         let mut m = Client::<MemoryWire>::message(&header, |w| EchoRequest.encode(w));
         c.sign(&mut m);
         c.wire.send(&m);
@@ -174,7 +215,11 @@ fn each_part_of_a_compound_is_judged_alone() {
         }
         let got: Vec<_> = replies.iter().map(|r| (r.status(), r.signature)).collect();
         let good = (NtStatus::SUCCESS, Some(true));
-        assert_eq!(got, [good, (NtStatus::ACCESS_DENIED, Some(true)), good], "{dialect:#x}");
+        assert_eq!(
+            got,
+            [good, (NtStatus::ACCESS_DENIED, Some(true)), good],
+            "{dialect:#x}"
+        );
     }
 }
 

@@ -7,7 +7,12 @@ use countersign_testkit::smb1::{Client as Smb1Client, Form};
 use countersign_testkit::wire::Wire;
 use countersign_wire::smb1::{Command as Com, Flags2};
 
-const FORMS: [Form; 4] = [Form::Spnego, Form::RawNtlmssp, Form::ClassicV2, Form::ClassicV1];
+const FORMS: [Form; 4] = [
+    Form::Spnego,
+    Form::RawNtlmssp,
+    Form::ClassicV2,
+    Form::ClassicV1,
+];
 
 fn subject(settings: Settings) -> Subject {
     Subject::with(settings, |c| {
@@ -39,9 +44,17 @@ fn alice(s: &Subject, form: Form) -> Smb1Client<MemoryWire> {
     c.wants_signing = true;
     c.negotiate(&["NT LM 0.12"], extended(form)).unwrap();
     let reply = c.logon(form, "alice", "Passw0rd!", true).unwrap();
-    assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)), "{form:?}");
+    assert_eq!(
+        (reply.status(), reply.signature),
+        (NtStatus::SUCCESS, Some(true)),
+        "{form:?}"
+    );
     let reply = c.tree_connect(r"\\server\share").unwrap();
-    assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)), "{form:?}");
+    assert_eq!(
+        (reply.status(), reply.signature),
+        (NtStatus::SUCCESS, Some(true)),
+        "{form:?}"
+    );
     c
 }
 
@@ -58,7 +71,8 @@ fn negotiate_announces_the_policy() {
             };
             for extended in [false, true] {
                 let mut c = smb1(&s);
-                c.negotiate(&["PC NETWORK PROGRAM 1.0", "NT LM 0.12"], extended).unwrap();
+                c.negotiate(&["PC NETWORK PROGRAM 1.0", "NT LM 0.12"], extended)
+                    .unwrap();
                 assert_eq!(c.security_mode, expected, "{always:?} {agrees:?}");
                 assert_eq!(c.capabilities & 0x8000_0000 != 0, extended);
                 // Raw modes have no header to sign.
@@ -131,7 +145,10 @@ fn declined_signs_for_a_client_that_insists() {
     for (bits, signed) in [
         (Flags2::empty(), false),
         (Flags2::SECURITY_SIGNATURE, false),
-        (Flags2::SECURITY_SIGNATURE | Flags2::SECURITY_SIGNATURE_REQUIRED, true),
+        (
+            Flags2::SECURITY_SIGNATURE | Flags2::SECURITY_SIGNATURE_REQUIRED,
+            true,
+        ),
     ] {
         let mut c = smb1(&s);
         c.flags2 |= bits;
@@ -145,12 +162,18 @@ fn declined_signs_for_a_client_that_insists() {
 
 #[test]
 fn every_form_of_logon_has_its_key() {
-    for s in [subject(required()), subject(settings(Value::Disabled, Value::Enabled))] {
+    for s in [
+        subject(required()),
+        subject(settings(Value::Disabled, Value::Enabled)),
+    ] {
         for form in FORMS {
             let mut c = alice(&s, form);
             for _ in 0..3 {
                 let reply = c.echo(1, b"data").unwrap();
-                assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+                assert_eq!(
+                    (reply.status(), reply.signature),
+                    (NtStatus::SUCCESS, Some(true))
+                );
                 assert_eq!(reply.bytes(), b"data");
             }
         }
@@ -189,7 +212,10 @@ fn numbers_of_requests_without_and_with_many_replies() {
     let cancel = Smb1Client::<MemoryWire>::message(&header, false, &[], &[]);
     c.send(cancel);
     let reply = c.echo(1, b"after cancel").unwrap();
-    assert_eq!((reply.bytes(), reply.signature), (&b"after cancel"[..], Some(true)));
+    assert_eq!(
+        (reply.bytes(), reply.signature),
+        (&b"after cancel"[..], Some(true))
+    );
 }
 
 #[test]
@@ -225,7 +251,10 @@ fn errors_are_signed() {
 /// Nothing is ever acted upon again, and there is no way back to unsigned.
 #[test]
 fn a_wrong_signature_ends_the_connection() {
-    for s in [subject(required()), subject(settings(Value::Disabled, Value::Enabled))] {
+    for s in [
+        subject(required()),
+        subject(settings(Value::Disabled, Value::Enabled)),
+    ] {
         for attack in 0..5 {
             let mut c = alice(&s, Form::Spnego);
             let header = c.header(Com::ECHO);
@@ -256,7 +285,10 @@ fn the_signature_counts_and_not_the_flag() {
     let mut c = alice(&s, Form::Spnego);
     c.flags2 -= Flags2::SECURITY_SIGNATURE;
     let reply = c.echo(1, b"flag clear").unwrap();
-    assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+    assert_eq!(
+        (reply.status(), reply.signature),
+        (NtStatus::SUCCESS, Some(true))
+    );
 }
 
 /// An unsigned message behind the logon that makes the key, in one segment.
@@ -283,7 +315,10 @@ fn a_second_session_signs_with_the_first_key() {
     let s = subject(required());
     let mut c = alice(&s, Form::Spnego);
     let reply = c.logon(Form::Spnego, "bob", "S3cret#2b", true).unwrap();
-    assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+    assert_eq!(
+        (reply.status(), reply.signature),
+        (NtStatus::SUCCESS, Some(true))
+    );
     let bob = c.uid;
     let reply = c.echo(1, b"bob").unwrap();
     assert_eq!(reply.signature, Some(true));
@@ -310,9 +345,16 @@ fn logons_without_a_key_are_refused_under_required() {
             let mut c = smb1(&s);
             c.negotiate(&["NT LM 0.12"], extended(form)).unwrap();
             let reply = c.logon(form, user, "", false).unwrap();
-            assert!(reply.status().is_error(), "{form:?} {user:?} {:?}", reply.status());
+            assert!(
+                reply.status().is_error(),
+                "{form:?} {user:?} {:?}",
+                reply.status()
+            );
             let reply = c.tree_connect(r"\\server\share");
-            assert!(reply.is_none_or(|r| r.status() != NtStatus::SUCCESS), "{form:?} {user:?}");
+            assert!(
+                reply.is_none_or(|r| r.status() != NtStatus::SUCCESS),
+                "{form:?} {user:?}"
+            );
         }
     }
 }
@@ -322,11 +364,15 @@ fn ntlmv1_only_where_it_is_allowed() {
     let s = Subject::with(optional(), |c| c.smb1 = true);
     let mut c = smb1(&s);
     c.negotiate(&["NT LM 0.12"], false).unwrap();
-    let reply = c.logon(Form::ClassicV1, "alice", "Passw0rd!", false).unwrap();
+    let reply = c
+        .logon(Form::ClassicV1, "alice", "Passw0rd!", false)
+        .unwrap();
     assert_eq!(reply.status(), NtStatus::LOGON_FAILURE);
     let mut c = smb1(&s);
     c.negotiate(&["NT LM 0.12"], false).unwrap();
-    let reply = c.logon(Form::ClassicV2, "alice", "Passw0rd!", false).unwrap();
+    let reply = c
+        .logon(Form::ClassicV2, "alice", "Passw0rd!", false)
+        .unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
 }
 
@@ -336,7 +382,10 @@ fn echo_is_answered_before_any_session() {
     let mut c = smb1(&s);
     c.negotiate(&["NT LM 0.12"], true).unwrap();
     let reply = c.echo(1, b"hello").unwrap();
-    assert_eq!((reply.status(), reply.bytes()), (NtStatus::SUCCESS, &b"hello"[..]));
+    assert_eq!(
+        (reply.status(), reply.bytes()),
+        (NtStatus::SUCCESS, &b"hello"[..])
+    );
 }
 
 #[test]
@@ -350,7 +399,10 @@ fn dialects_nobody_speaks_are_answered_with_none() {
     let mut c = smb1(&s);
     c.negotiate(&["NT LM 0.12"], true).unwrap();
     let again = c.negotiate(&["NT LM 0.12"], true);
-    assert!(again.is_none_or(|r| r.status().is_error()), "a second NEGOTIATE");
+    assert!(
+        again.is_none_or(|r| r.status().is_error()),
+        "a second NEGOTIATE"
+    );
 }
 
 /// Session set-up, tree connect: one header, one number, one signature.
@@ -362,7 +414,12 @@ fn a_chain_has_one_signature() {
     let header = c.header(Com::TREE_CONNECT_ANDX);
     let mut w = MessageWriter::new(0);
     let mut bytes = vec![0];
-    bytes.extend(r"\\s\share".encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
+    bytes.extend(
+        r"\\s\share"
+            .encode_utf16()
+            .chain([0])
+            .flat_map(u16::to_le_bytes),
+    );
     bytes.extend_from_slice(b"?????\0");
     w.block(Com::TREE_CONNECT_ANDX, true, &[8, 0, 1, 0], &bytes);
     // NT_CREATE_ANDX of the root: 24 words, two of them the AndX.
@@ -382,7 +439,14 @@ fn a_chain_has_one_signature() {
     let message = w.finish(&header.encode());
     c.send(message);
     let reply = c.reply().unwrap();
-    assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
-    assert_eq!(reply.words().first(), Some(&Com::NT_CREATE_ANDX), "the chain is answered");
+    assert_eq!(
+        (reply.status(), reply.signature),
+        (NtStatus::SUCCESS, Some(true))
+    );
+    assert_eq!(
+        reply.words().first(),
+        Some(&Com::NT_CREATE_ANDX),
+        "the chain is answered"
+    );
     assert_eq!(c.echo(1, b"next").unwrap().signature, Some(true));
 }

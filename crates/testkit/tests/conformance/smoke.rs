@@ -1,6 +1,5 @@
 //! The engine answers a scripted client in every dialect.
 
-
 use super::*;
 
 #[test]
@@ -13,9 +12,17 @@ fn every_dialect_logs_on_and_connects() {
             assert_eq!(n.status(), NtStatus::SUCCESS, "{dialect:#x}");
             assert_eq!(c.dialect, dialect);
             let s = c.logon(&Logon::new("alice", "Passw0rd!")).unwrap();
-            assert_eq!((s.status(), s.signature), (NtStatus::SUCCESS, Some(true)), "{dialect:#x}");
+            assert_eq!(
+                (s.status(), s.signature),
+                (NtStatus::SUCCESS, Some(true)),
+                "{dialect:#x}"
+            );
             let t = c.tree_connect(r"\\server\share").unwrap();
-            assert_eq!((t.status(), t.signature), (NtStatus::SUCCESS, Some(true)), "{dialect:#x}");
+            assert_eq!(
+                (t.status(), t.signature),
+                (NtStatus::SUCCESS, Some(true)),
+                "{dialect:#x}"
+            );
         }
     }
 }
@@ -28,5 +35,8 @@ fn a_wrong_password_is_a_late_logon_failure() {
     let before = countersign_fs::Host::monotonic(&*server.server.host);
     let s = c.logon(&Logon::new("alice", "wrong")).unwrap();
     assert_eq!(s.status(), NtStatus::LOGON_FAILURE);
-    assert!(countersign_fs::Host::monotonic(&*server.server.host) - before >= std::time::Duration::from_secs(2));
+    assert!(
+        countersign_fs::Host::monotonic(&*server.server.host) - before
+            >= std::time::Duration::from_secs(2)
+    );
 }

@@ -10,7 +10,10 @@ fn connected(s: &Subject, unicode: bool) -> Smb1Client<MemoryWire> {
     c.negotiate(&["NT LM 0.12"], true).unwrap();
     let reply = c.logon(Form::Spnego, "alice", "Passw0rd!", false).unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
-    assert_eq!(c.tree_connect(r"\\s\share").unwrap().status(), NtStatus::SUCCESS);
+    assert_eq!(
+        c.tree_connect(r"\\s\share").unwrap().status(),
+        NtStatus::SUCCESS
+    );
     c.flags2.set(Flags2::UNICODE, unicode);
     c
 }
@@ -70,7 +73,10 @@ fn taken_apart(reply: &Reply) -> Answer {
 
 fn text(s: &str, unicode: bool) -> Vec<u8> {
     if unicode {
-        s.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+        s.encode_utf16()
+            .chain([0])
+            .flat_map(u16::to_le_bytes)
+            .collect()
     } else {
         [s.as_bytes(), &[0]].concat()
     }
@@ -89,7 +95,13 @@ fn find_first(count: u16, level: u16, pattern: &str, unicode: bool) -> Vec<u8> {
 fn subject() -> Subject {
     let s = Subject::with(Settings::default(), |c| c.smb1 = true);
     let mut c = connected(&s, true);
-    for name in ["short.txt", "a longer name.text", "third", "fourth", "fifth"] {
+    for name in [
+        "short.txt",
+        "a longer name.text",
+        "third",
+        "fourth",
+        "fifth",
+    ] {
         // OPEN_ANDX is 15 words; CREATE_NEW is enough here.
         let bytes = [&[4][..], &text(name, true)].concat();
         // The string begins at 32 + 1 + 6 + 2 + 1 = 42: even.
@@ -124,7 +136,11 @@ fn find_gives_no_more_than_was_asked_for() {
         assert_eq!(entries(&answer.data).len(), 2);
         for room in [150, 300, 600] {
             let answer = trans2(&mut c, 1, &find_first(100, 0x104, r"\*", unicode), room).unwrap();
-            assert!(answer.data.len() <= usize::from(room), "{} of {room}", answer.data.len());
+            assert!(
+                answer.data.len() <= usize::from(room),
+                "{} of {room}",
+                answer.data.len()
+            );
         }
     }
 }
@@ -134,17 +150,27 @@ fn names_of_both_directory_info() {
     let s = subject();
     for unicode in [true, false] {
         let mut c = connected(&s, unicode);
-        let answer =
-            trans2(&mut c, 1, &find_first(10, 0x104, r"\a longer*", unicode), 4000).unwrap();
+        let answer = trans2(
+            &mut c,
+            1,
+            &find_first(10, 0x104, r"\a longer*", unicode),
+            4000,
+        )
+        .unwrap();
         let all = entries(&answer.data);
-        let [entry] = all[..] else { panic!("{} entries", all.len()) };
+        let [entry] = all[..] else {
+            panic!("{} entries", all.len())
+        };
         let length = u32::from_le_bytes(entry[60..64].try_into().unwrap()) as usize;
         let name = text("a longer name.text", unicode);
         let bare = name.len() - if unicode { 2 } else { 1 };
         assert_eq!(entry[94..94 + bare], name[..bare]);
         // A terminator is there, whether the length counts it or not.
         assert!(length == bare || length == name.len());
-        assert!(entry.len() >= 94 + name.len(), "XP SP3 reads the terminator");
+        assert!(
+            entry.len() >= 94 + name.len(),
+            "XP SP3 reads the terminator"
+        );
         if !unicode {
             // A UCS-2 short name crashes shell32 in an OEM session.
             assert_eq!(entry[68], 0);

@@ -69,7 +69,10 @@ fn a_true_request_is_mirrored_and_signed() {
             let mut c = s.alice(dialect);
             c.tree_connect(path).unwrap();
             let reply = Info::of(&c).send(&mut c).unwrap();
-            assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+            assert_eq!(
+                (reply.status(), reply.signature),
+                (NtStatus::SUCCESS, Some(true))
+            );
             let ioctl = IoctlResponse::decode(&reply.message).unwrap();
             let negotiated = NegotiateResponse::decode(&c.negotiated).unwrap();
             let mut expected = negotiated.capabilities.bits().to_le_bytes().to_vec();
@@ -87,12 +90,30 @@ fn anything_else_disconnects_without_an_answer() {
     for dialect in [0x202, 0x210, 0x300, 0x302] {
         let good = Info::of(&connected(&s, dialect));
         let wrong = [
-            Info { capabilities: 0, ..good.clone() },
-            Info { guid: Guid([9; 16]), ..good.clone() },
-            Info { mode: 0, ..good.clone() },
-            Info { dialects: vec![0x0123], ..good.clone() },
-            Info { dialects: vec![0x0210, 0x0311], ..good.clone() },
-            Info { max_output: 0, ..good.clone() },
+            Info {
+                capabilities: 0,
+                ..good.clone()
+            },
+            Info {
+                guid: Guid([9; 16]),
+                ..good.clone()
+            },
+            Info {
+                mode: 0,
+                ..good.clone()
+            },
+            Info {
+                dialects: vec![0x0123],
+                ..good.clone()
+            },
+            Info {
+                dialects: vec![0x0210, 0x0311],
+                ..good.clone()
+            },
+            Info {
+                max_output: 0,
+                ..good.clone()
+            },
         ];
         for (i, info) in wrong.iter().enumerate() {
             let mut c = connected(&s, dialect);

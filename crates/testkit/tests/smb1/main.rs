@@ -15,13 +15,13 @@ mod signing;
 
 use std::sync::Arc;
 
+use crate::client::{Client, Reply};
 use countersign_auth::AuthConfig;
 use countersign_core::ServerConfig;
 use countersign_fs::Backend;
 use countersign_localfs::LocalFs;
 use countersign_policy::{Effective, Setting, Settings, Value};
 use countersign_testkit::memory::{MemoryServer, MemoryWire, config};
-use crate::client::{Client, Reply};
 use countersign_wire::NtStatus;
 use countersign_wire::smb1::open::{NtCreateAndxResponseWords, NtCreateAndxWords, encode_name};
 use countersign_wire::smb1::{Command, HEADER};

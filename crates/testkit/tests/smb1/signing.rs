@@ -1,8 +1,8 @@
 //! Signing: when it starts, how messages are numbered, what ends a connection.
 
+use crate::client::Client;
 use countersign_core::config::OnTighten;
 use countersign_policy::Value;
-use crate::client::Client;
 use countersign_testkit::wire::Wire;
 use countersign_wire::NtStatus;
 use countersign_wire::smb1::files::{LockType, LockingAndx};

@@ -9,7 +9,11 @@ use countersign_wire::smb2::*;
 use crate::*;
 
 /// One frame of messages; each is padded to 8 bytes and signed over its padding.
-pub(crate) fn frame(client: &Client<MemoryWire>, parts: Vec<(Header, Vec<u8>)>, sign: bool) -> Vec<u8> {
+pub(crate) fn frame(
+    client: &Client<MemoryWire>,
+    parts: Vec<(Header, Vec<u8>)>,
+    sign: bool,
+) -> Vec<u8> {
     let mut out = Vec::new();
     let count = parts.len();
     for (n, (header, body)) in parts.into_iter().enumerate() {
@@ -35,7 +39,10 @@ fn echo_part(client: &mut Client<MemoryWire>) -> (Header, Vec<u8>) {
 pub(crate) fn related(mut part: (Header, Vec<u8>)) -> (Header, Vec<u8>) {
     part.0.flags |= HeaderFlags::RELATED_OPERATIONS;
     part.0.session_id = u64::MAX;
-    part.0.target = Target::Sync { process_id: 0, tree_id: u32::MAX };
+    part.0.target = Target::Sync {
+        process_id: 0,
+        tree_id: u32::MAX,
+    };
     part
 }
 
@@ -69,7 +76,13 @@ fn unrelated_parts_stand_for_themselves() {
             assert_eq!(statuses, [ok, lost, ok, ok]);
             assert!(replies.iter().all(|r| r.signature == Some(true)));
             assert!(replies.iter().all(|r| !r.header.is_related()));
-            assert!(replies.iter().rev().skip(1).all(|r| r.message.len() % 8 == 0));
+            assert!(
+                replies
+                    .iter()
+                    .rev()
+                    .skip(1)
+                    .all(|r| r.message.len() % 8 == 0)
+            );
         }
     }
 }
@@ -89,7 +102,10 @@ fn related_parts_take_over_session_and_tree() {
         let replies = run(&mut client, &frame);
         assert_eq!(replies.len(), 3);
         for reply in &replies {
-            assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+            assert_eq!(
+                (reply.status(), reply.signature),
+                (NtStatus::SUCCESS, Some(true))
+            );
             assert_eq!(reply.header.session_id, client.session().id);
         }
         assert!(!replies[0].header.is_related() && replies[1].header.is_related());
@@ -101,14 +117,24 @@ fn one_bad_part_fails_alone() {
     for server in [TestServer::new(|_| {}), TestServer::required()] {
         for dialect in DIALECTS {
             let mut client = connected(&server, dialect);
-            let parts =
-                vec![echo_part(&mut client), echo_part(&mut client), echo_part(&mut client)];
+            let parts = vec![
+                echo_part(&mut client),
+                echo_part(&mut client),
+                echo_part(&mut client),
+            ];
             let mut frame = frame(&client, parts, true);
             // A byte of padding of the middle part: 64 + 4 bytes, padded to 72.
             frame[72 + 70] ^= 1;
             let replies = run(&mut client, &frame);
             let statuses: Vec<_> = replies.iter().map(Reply::status).collect();
-            assert_eq!(statuses, [NtStatus::SUCCESS, NtStatus::ACCESS_DENIED, NtStatus::SUCCESS]);
+            assert_eq!(
+                statuses,
+                [
+                    NtStatus::SUCCESS,
+                    NtStatus::ACCESS_DENIED,
+                    NtStatus::SUCCESS
+                ]
+            );
             assert!(replies.iter().all(|r| r.signature == Some(true)));
         }
     }
@@ -125,7 +151,10 @@ fn related_to_nothing() {
     let frame = frame(&client, parts, false);
     let replies = run(&mut client, &frame);
     let statuses: Vec<_> = replies.iter().map(Reply::status).collect();
-    assert_eq!(statuses, [NtStatus::INVALID_PARAMETER, NtStatus::INVALID_PARAMETER]);
+    assert_eq!(
+        statuses,
+        [NtStatus::INVALID_PARAMETER, NtStatus::INVALID_PARAMETER]
+    );
 }
 
 #[test]
@@ -159,7 +188,11 @@ fn a_compound_in_a_transform_is_answered_in_one() {
         let sealed = client.seal(&plain);
         let replies = run(&mut client, &sealed);
         assert_eq!(replies.len(), 2);
-        assert!(replies.iter().all(|r| r.encrypted && r.status() == NtStatus::SUCCESS));
+        assert!(
+            replies
+                .iter()
+                .all(|r| r.encrypted && r.status() == NtStatus::SUCCESS)
+        );
         assert!(replies.iter().all(|r| !r.header.is_signed()));
     }
 }
@@ -170,7 +203,9 @@ fn many_frames_at_once_are_answered_in_order() {
     for dialect in DIALECTS {
         let mut client = connected(&server, dialect);
         // Enough credits for ten.
-        client.call_with(Command::ECHO, |h| h.credits = 64, |w| EchoRequest.encode(w)).unwrap();
+        client
+            .call_with(Command::ECHO, |h| h.credits = 64, |w| EchoRequest.encode(w))
+            .unwrap();
         let mut frames = Vec::new();
         let mut ids = Vec::new();
         for n in 0..10 {
@@ -187,7 +222,11 @@ fn many_frames_at_once_are_answered_in_order() {
         for (n, id) in ids.into_iter().enumerate() {
             let reply = client.reply().unwrap();
             assert_eq!((reply.header.message_id, reply.signature), (id, Some(true)));
-            let expected = if n == 4 { NtStatus::ACCESS_DENIED } else { NtStatus::SUCCESS };
+            let expected = if n == 4 {
+                NtStatus::ACCESS_DENIED
+            } else {
+                NtStatus::SUCCESS
+            };
             assert_eq!(reply.status(), expected);
         }
     }

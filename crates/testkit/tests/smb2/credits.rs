@@ -18,7 +18,11 @@ fn every_response_grants_what_was_used_and_what_was_asked() {
         let mut client = connected(&server, dialect);
         for (asked, granted) in [(0, 1), (1, 1), (33, 33), (500, 500)] {
             let reply = client
-                .call_with(Command::ECHO, |h| h.credits = asked, |w| EchoRequest.encode(w))
+                .call_with(
+                    Command::ECHO,
+                    |h| h.credits = asked,
+                    |w| EchoRequest.encode(w),
+                )
                 .unwrap();
             assert_eq!(reply.header.credits, granted);
         }
@@ -28,12 +32,18 @@ fn every_response_grants_what_was_used_and_what_was_asked() {
                 Command::TREE_DISCONNECT,
                 |h| {
                     h.credits = 0;
-                    h.target = Target::Sync { process_id: 0, tree_id: 99 };
+                    h.target = Target::Sync {
+                        process_id: 0,
+                        tree_id: 99,
+                    };
                 },
                 |w| TreeDisconnectRequest.encode(w),
             )
             .unwrap();
-        assert_eq!((reply.status(), reply.header.credits), (NtStatus::NETWORK_NAME_DELETED, 1));
+        assert_eq!(
+            (reply.status(), reply.header.credits),
+            (NtStatus::NETWORK_NAME_DELETED, 1)
+        );
     }
 }
 
@@ -44,7 +54,11 @@ fn never_more_than_the_limit() {
     let mut held = 0;
     for _ in 0..10 {
         let reply = client
-            .call_with(Command::ECHO, |h| h.credits = u16::MAX, |w| EchoRequest.encode(w))
+            .call_with(
+                Command::ECHO,
+                |h| h.credits = u16::MAX,
+                |w| EchoRequest.encode(w),
+            )
             .unwrap();
         held += i32::from(reply.header.credits) - 1;
         assert!(held <= 100);
@@ -74,7 +88,11 @@ fn a_charge_uses_up_so_many_ids() {
     let server = TestServer::new(|_| {});
     let mut client = connected(&server, dialect::SMB_3_1_1);
     let reply = client
-        .call_with(Command::ECHO, |h| h.credit_charge = 4, |w| EchoRequest.encode(w))
+        .call_with(
+            Command::ECHO,
+            |h| h.credit_charge = 4,
+            |w| EchoRequest.encode(w),
+        )
         .unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
     assert_eq!(reply.header.credit_charge, 4);
@@ -83,7 +101,13 @@ fn a_charge_uses_up_so_many_ids() {
     assert!(client.wire.closed());
     // 2.0.2 has no charges: the field is not looked at.
     let mut client = connected(&server, dialect::SMB_2_0_2);
-    client.call_with(Command::ECHO, |h| h.credit_charge = 4, |w| EchoRequest.encode(w)).unwrap();
+    client
+        .call_with(
+            Command::ECHO,
+            |h| h.credit_charge = 4,
+            |w| EchoRequest.encode(w),
+        )
+        .unwrap();
     assert_eq!(echo(&mut client).unwrap().status(), NtStatus::SUCCESS);
 }
 

@@ -3,8 +3,8 @@
 use countersign_testkit::memory::MemoryWire;
 use countersign_testkit::smb2::{Client, Logon, Offer};
 use countersign_testkit::wire::Wire;
-use countersign_wire::{Guid, NtStatus};
 use countersign_wire::smb2::*;
+use countersign_wire::{Guid, NtStatus};
 
 use crate::*;
 
@@ -15,12 +15,20 @@ fn encrypting(server: &TestServer) -> Vec<Client<MemoryWire>> {
     for dialect in [dialect::SMB_3_0, dialect::SMB_3_0_2] {
         let mut client = Client::new(server.connect());
         let guid = Guid([u8::try_from(dialect & 0xFF).unwrap() + 1; 16]);
-        client.negotiate(Offer { guid, ..Offer::dialect(dialect) }).unwrap();
+        client
+            .negotiate(Offer {
+                guid,
+                ..Offer::dialect(dialect)
+            })
+            .unwrap();
         out.push(client);
     }
     for cipher in [1, 2, 3, 4] {
         let mut client = Client::new(server.connect());
-        let offer = Offer { ciphers: Some(vec![cipher]), ..Offer::dialect(dialect::SMB_3_1_1) };
+        let offer = Offer {
+            ciphers: Some(vec![cipher]),
+            ..Offer::dialect(dialect::SMB_3_1_1)
+        };
         client.negotiate(offer).unwrap();
         out.push(client);
     }
@@ -89,7 +97,10 @@ fn a_server_that_encrypts() {
             ..Offer::dialect(dialect)
         };
         client.negotiate(offer).unwrap();
-        assert_eq!(client.logon(&alice()).unwrap().status(), NtStatus::ACCESS_DENIED);
+        assert_eq!(
+            client.logon(&alice()).unwrap().status(),
+            NtStatus::ACCESS_DENIED
+        );
     }
 }
 
@@ -99,18 +110,31 @@ fn a_share_that_encrypts() {
     for mut client in encrypting(&server) {
         client.logon(&alice()).unwrap();
         let reply = client.tree_connect(r"\\server\secret").unwrap();
-        assert_eq!((reply.status(), reply.encrypted), (NtStatus::SUCCESS, false));
+        assert_eq!(
+            (reply.status(), reply.encrypted),
+            (NtStatus::SUCCESS, false)
+        );
         let body = TreeConnectResponse::decode(&reply.message).unwrap();
         assert!(body.share_flags.contains(ShareFlags::ENCRYPT_DATA));
         let plain = client
-            .call(Command::TREE_DISCONNECT, |w| TreeDisconnectRequest.encode(w))
+            .call(Command::TREE_DISCONNECT, |w| {
+                TreeDisconnectRequest.encode(w)
+            })
             .unwrap();
-        assert_eq!((plain.status(), plain.encrypted), (NtStatus::ACCESS_DENIED, false));
+        assert_eq!(
+            (plain.status(), plain.encrypted),
+            (NtStatus::ACCESS_DENIED, false)
+        );
         client.session().encrypt = true;
         let sealed = client
-            .call(Command::TREE_DISCONNECT, |w| TreeDisconnectRequest.encode(w))
+            .call(Command::TREE_DISCONNECT, |w| {
+                TreeDisconnectRequest.encode(w)
+            })
             .unwrap();
-        assert_eq!((sealed.status(), sealed.encrypted), (NtStatus::SUCCESS, true));
+        assert_eq!(
+            (sealed.status(), sealed.encrypted),
+            (NtStatus::SUCCESS, true)
+        );
     }
     for dialect in DIALECTS {
         let mut client = Client::new(server.connect());
@@ -158,7 +182,9 @@ fn what_does_not_open_ends_the_connection() {
     let mut client = encrypting(&server).remove(0);
     client.logon(&alice()).unwrap();
     let header = client.header(Command::ECHO);
-    let sealed = client.seal(&Client::<MemoryWire>::message(&header, |w| EchoRequest.encode(w)));
+    let sealed = client.seal(&Client::<MemoryWire>::message(&header, |w| {
+        EchoRequest.encode(w)
+    }));
     for length in 4..sealed.len() {
         let mut other = negotiated(&server, dialect::SMB_3_0);
         other.wire.send(&sealed[..length]);

@@ -1,6 +1,10 @@
 //! The SMB2 engine against a scripted client: what [MS-SMB2] 3.3.5 demands, with
 //! the exact status, or the disconnect.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail loudly"
+)]
 
 mod channels;
 mod compounds;
@@ -49,13 +53,24 @@ impl TestServer {
             share: Arc::new(Share {
                 name: name.into(),
                 backend: Arc::clone(&backend),
-                options: ShareOptions { read_only, ..ShareOptions::default() },
+                options: ShareOptions {
+                    read_only,
+                    ..ShareOptions::default()
+                },
             }),
             guest_ok: name == "open",
-            valid_users: if name == "alice" { vec!["Alice".into()] } else { Vec::new() },
+            valid_users: if name == "alice" {
+                vec!["Alice".into()]
+            } else {
+                Vec::new()
+            },
             ..config.shares[0].clone()
         };
-        let more = vec![share("alice", false), share("reading", true), share("open", false)];
+        let more = vec![
+            share("alice", false),
+            share("reading", true),
+            share("open", false),
+        ];
         config.shares.iter_mut().for_each(|s| s.guest_ok = false);
         config.shares.extend(more);
         let mut auth = AuthConfig::clone(&config.auth);
@@ -63,7 +78,10 @@ impl TestServer {
         config.auth = Arc::new(auth);
         config.anonymous_ipc = false;
         change(&mut config);
-        Self { memory: MemoryServer::new(config), _folder: folder }
+        Self {
+            memory: MemoryServer::new(config),
+            _folder: folder,
+        }
     }
 
     pub fn required() -> Self {
@@ -72,7 +90,9 @@ impl TestServer {
 }
 
 pub fn policy(server_always: Value) -> Arc<Effective> {
-    Arc::new(Effective::of(Settings::default().with(Setting::ServerAlways, server_always)))
+    Arc::new(Effective::of(
+        Settings::default().with(Setting::ServerAlways, server_always),
+    ))
 }
 
 pub fn allow_guests(config: &mut ServerConfig) {
@@ -127,4 +147,3 @@ pub fn connected(server: &TestServer, dialect: u16) -> Client<MemoryWire> {
 pub fn echo(client: &mut Client<MemoryWire>) -> Option<Reply> {
     client.call(Command::ECHO, |w| EchoRequest.encode(w))
 }
-

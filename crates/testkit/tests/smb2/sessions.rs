@@ -18,14 +18,27 @@ fn every_dialect_logs_on_signs_and_ends() {
         for dialect in DIALECTS {
             let mut client = connected(&server, dialect);
             let reply = echo(&mut client).unwrap();
-            assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+            assert_eq!(
+                (reply.status(), reply.signature),
+                (NtStatus::SUCCESS, Some(true))
+            );
             assert_eq!(server.server.registry.list().len(), 1);
             let reply = client
-                .call(Command::TREE_DISCONNECT, |w| TreeDisconnectRequest.encode(w))
+                .call(Command::TREE_DISCONNECT, |w| {
+                    TreeDisconnectRequest.encode(w)
+                })
                 .unwrap();
-            assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
-            let reply = client.call(Command::LOGOFF, |w| LogoffRequest.encode(w)).unwrap();
-            assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+            assert_eq!(
+                (reply.status(), reply.signature),
+                (NtStatus::SUCCESS, Some(true))
+            );
+            let reply = client
+                .call(Command::LOGOFF, |w| LogoffRequest.encode(w))
+                .unwrap();
+            assert_eq!(
+                (reply.status(), reply.signature),
+                (NtStatus::SUCCESS, Some(true))
+            );
             assert_eq!(server.server.registry.list().len(), 0);
             let reply = echo(&mut client).unwrap();
             assert_eq!(reply.status(), NtStatus::USER_SESSION_DELETED);
@@ -39,19 +52,28 @@ fn every_signing_algorithm_of_3_1_1() {
     let server = TestServer::required();
     for id in [0, 1, 2] {
         let mut client = Client::new(server.connect());
-        let offer = Offer { signing: Some(vec![id]), ..Offer::dialect(dialect::SMB_3_1_1) };
+        let offer = Offer {
+            signing: Some(vec![id]),
+            ..Offer::dialect(dialect::SMB_3_1_1)
+        };
         client.negotiate(offer).unwrap();
         assert_eq!(client.logon(&alice()).unwrap().signature, Some(true));
         let reply = client.tree_connect(r"\\server\share").unwrap();
-        assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+        assert_eq!(
+            (reply.status(), reply.signature),
+            (NtStatus::SUCCESS, Some(true))
+        );
     }
 }
 
 #[test]
 fn unsigned_where_signing_is_required() {
     // Required by the server, by the client's NEGOTIATE, by its SESSION_SETUP.
-    for (own, negotiate, setup) in [(true, false, false), (false, true, false), (false, false, true)]
-    {
+    for (own, negotiate, setup) in [
+        (true, false, false),
+        (false, true, false),
+        (false, false, true),
+    ] {
         let server = TestServer::new(|c| {
             c.policy = policy(if own { Value::Enabled } else { Value::Disabled });
         });
@@ -63,8 +85,14 @@ fn unsigned_where_signing_is_required() {
             }
             let reply = client.negotiate(offer).unwrap();
             let response = NegotiateResponse::decode(&reply.message).unwrap();
-            assert!(response.security_mode.contains(SecurityMode::SIGNING_ENABLED));
-            let announced = response.security_mode.contains(SecurityMode::SIGNING_REQUIRED);
+            assert!(
+                response
+                    .security_mode
+                    .contains(SecurityMode::SIGNING_ENABLED)
+            );
+            let announced = response
+                .security_mode
+                .contains(SecurityMode::SIGNING_REQUIRED);
             assert_eq!(announced, own);
             let mut logon = alice();
             if setup {
@@ -89,7 +117,10 @@ fn signing_stays_optional_when_nobody_requires_it() {
         let mut client = connected(&server, dialect);
         client.session().sign = false;
         let reply = echo(&mut client).unwrap();
-        assert_eq!((reply.status(), reply.header.is_signed()), (NtStatus::SUCCESS, false));
+        assert_eq!(
+            (reply.status(), reply.header.is_signed()),
+            (NtStatus::SUCCESS, false)
+        );
         client.session().sign = true;
         assert_eq!(echo(&mut client).unwrap().signature, Some(true));
     }
@@ -162,14 +193,20 @@ fn a_wrong_password_is_answered_late_and_locks_out_in_the_end() {
         let mut client = negotiated(&server, dialect::SMB_3_1_1);
         let user = if n == 1 { "nobody" } else { "alice" };
         client.wire.patience = Duration::from_millis(1999);
-        assert!(client.logon(&Logon::new(user, "wrong")).is_none(), "not answered at once");
+        assert!(
+            client.logon(&Logon::new(user, "wrong")).is_none(),
+            "not answered at once"
+        );
         client.wire.patience = Duration::from_secs(10);
         let reply = client.reply().unwrap();
         assert_eq!(reply.status(), NtStatus::LOGON_FAILURE);
         assert!(!reply.header.is_signed());
     }
     let mut client = negotiated(&server, dialect::SMB_3_1_1);
-    assert_eq!(client.logon(&alice()).unwrap().status(), NtStatus::ACCOUNT_LOCKED_OUT);
+    assert_eq!(
+        client.logon(&alice()).unwrap().status(),
+        NtStatus::ACCOUNT_LOCKED_OUT
+    );
     server.host.advance(Duration::from_secs(61));
     let mut client = negotiated(&server, dialect::SMB_3_1_1);
     assert_eq!(client.logon(&alice()).unwrap().status(), NtStatus::SUCCESS);
@@ -187,14 +224,24 @@ fn guests_are_refused_unless_allowed_and_never_signed() {
         let body = SessionSetupResponse::decode(&reply.message).unwrap();
         assert_eq!(body.session_flags, SessionFlags::IS_GUEST);
         let reply = client.tree_connect(r"\\server\open").unwrap();
-        assert_eq!((reply.status(), reply.header.is_signed()), (NtStatus::SUCCESS, false));
+        assert_eq!(
+            (reply.status(), reply.header.is_signed()),
+            (NtStatus::SUCCESS, false)
+        );
         let reply = client.tree_connect(r"\\server\share").unwrap();
         assert_eq!(reply.status(), NtStatus::ACCESS_DENIED);
         // A signed request of a guest: there is no key.
         let reply = client
-            .call_with(Command::ECHO, |h| h.flags |= HeaderFlags::SIGNED, |w| EchoRequest.encode(w))
+            .call_with(
+                Command::ECHO,
+                |h| h.flags |= HeaderFlags::SIGNED,
+                |w| EchoRequest.encode(w),
+            )
             .unwrap();
-        assert_eq!((reply.status(), reply.header.is_signed()), (NtStatus::ACCESS_DENIED, false));
+        assert_eq!(
+            (reply.status(), reply.header.is_signed()),
+            (NtStatus::ACCESS_DENIED, false)
+        );
     }
     // Under "always" there are no guests.
     let server = TestServer::new(|c| {
@@ -218,19 +265,28 @@ fn anonymous_only_ipc_and_only_when_allowed() {
     assert_eq!(reply.status(), NtStatus::SUCCESS);
     let body = SessionSetupResponse::decode(&reply.message).unwrap();
     assert_eq!(body.session_flags, SessionFlags::IS_NULL);
-    assert_eq!(client.tree_connect(r"\\server\IPC$").unwrap().status(), NtStatus::SUCCESS);
+    assert_eq!(
+        client.tree_connect(r"\\server\IPC$").unwrap().status(),
+        NtStatus::SUCCESS
+    );
     let reply = client.tree_connect(r"\\server\open").unwrap();
     assert_eq!(reply.status(), NtStatus::ACCESS_DENIED);
 
     let server = TestServer::new(|_| {});
     let mut client = negotiated(&server, dialect::SMB_3_1_1);
-    assert_eq!(client.logon(&nobody).unwrap().status(), NtStatus::ACCESS_DENIED);
+    assert_eq!(
+        client.logon(&nobody).unwrap().status(),
+        NtStatus::ACCESS_DENIED
+    );
     let server = TestServer::new(|c| {
         allow_anonymous(c);
         c.policy = policy(Value::Enabled);
     });
     let mut client = negotiated(&server, dialect::SMB_3_1_1);
-    assert_eq!(client.logon(&nobody).unwrap().status(), NtStatus::ACCESS_DENIED);
+    assert_eq!(
+        client.logon(&nobody).unwrap().status(),
+        NtStatus::ACCESS_DENIED
+    );
 }
 
 #[test]
@@ -259,8 +315,11 @@ fn tree_connects() {
     let body = TreeConnectResponse::decode(&reply.message).unwrap();
     assert_eq!(body.maximal_access.bits(), 0x0012_00A9);
     client.tree = 0x7777;
-    let reply =
-        client.call(Command::TREE_DISCONNECT, |w| TreeDisconnectRequest.encode(w)).unwrap();
+    let reply = client
+        .call(Command::TREE_DISCONNECT, |w| {
+            TreeDisconnectRequest.encode(w)
+        })
+        .unwrap();
     assert_eq!(reply.status(), NtStatus::NETWORK_NAME_DELETED);
 
     let mut client = negotiated(&server, dialect::SMB_3_1_1);
@@ -275,7 +334,10 @@ fn several_sessions_on_one_connection_have_their_own_keys() {
     let mut client = connected(&server, dialect::SMB_3_1_1);
     let first = client.sessions.pop().unwrap();
     let reply = client.logon(&Logon::new("bob", BOB)).unwrap();
-    assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+    assert_eq!(
+        (reply.status(), reply.signature),
+        (NtStatus::SUCCESS, Some(true))
+    );
     assert_ne!(client.session().id, first.id);
     assert_eq!(echo(&mut client).unwrap().status(), NtStatus::SUCCESS);
     // Bob's key does not sign for alice.
@@ -296,9 +358,15 @@ fn authenticating_again_keeps_the_keys() {
     for dialect in DIALECTS {
         let mut client = connected(&server, dialect);
         let id = client.session().id;
-        let again = Logon { session: id, ..alice() };
+        let again = Logon {
+            session: id,
+            ..alice()
+        };
         let reply = client.logon(&again).unwrap();
-        assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+        assert_eq!(
+            (reply.status(), reply.signature),
+            (NtStatus::SUCCESS, Some(true))
+        );
         assert_eq!(reply.header.session_id, id);
         assert_eq!(echo(&mut client).unwrap().signature, Some(true));
         assert_eq!(client.sessions.len(), 1);
@@ -313,12 +381,29 @@ fn a_previous_session_of_the_same_user_ends() {
     let mut old = connected(&server, dialect::SMB_3_1_1);
     let previous = old.session().id;
     let mut stranger = negotiated(&server, dialect::SMB_3_1_1);
-    stranger.logon(&Logon { previous, ..Logon::new("bob", BOB) }).unwrap();
-    assert_eq!(echo(&mut old).unwrap().status(), NtStatus::SUCCESS, "another user's stays");
+    stranger
+        .logon(&Logon {
+            previous,
+            ..Logon::new("bob", BOB)
+        })
+        .unwrap();
+    assert_eq!(
+        echo(&mut old).unwrap().status(),
+        NtStatus::SUCCESS,
+        "another user's stays"
+    );
     let mut new = negotiated(&server, dialect::SMB_3_1_1);
-    let reply = new.logon(&Logon { previous, ..alice() }).unwrap();
+    let reply = new
+        .logon(&Logon {
+            previous,
+            ..alice()
+        })
+        .unwrap();
     assert_eq!(reply.status(), NtStatus::SUCCESS);
-    assert_eq!(echo(&mut old).unwrap().status(), NtStatus::USER_SESSION_DELETED);
+    assert_eq!(
+        echo(&mut old).unwrap().status(),
+        NtStatus::USER_SESSION_DELETED
+    );
     assert_eq!(server.server.registry.list().len(), 2);
 }
 
@@ -334,14 +419,23 @@ fn a_tightened_policy_ends_what_does_not_sign() {
     guest.logon(&Logon::new("stranger", "x")).unwrap();
     server.reconfigure(|c| c.policy = policy(Value::Enabled));
     let counts = |client: &mut Client<MemoryWire>| {
-        let outcome = client.wire.connection.apply_policy(countersign_testkit::memory::times(&server.host));
+        let outcome = client
+            .wire
+            .connection
+            .apply_policy(countersign_testkit::memory::times(&server.host));
         (outcome.satisfied, outcome.ended)
     };
     assert_eq!(counts(&mut unsigned), (0, 1));
     assert_eq!(counts(&mut signed), (1, 0));
     assert_eq!(counts(&mut guest), (0, 1));
-    assert_eq!(echo(&mut unsigned).unwrap().status(), NtStatus::USER_SESSION_DELETED);
-    assert_eq!(echo(&mut guest).unwrap().status(), NtStatus::USER_SESSION_DELETED);
+    assert_eq!(
+        echo(&mut unsigned).unwrap().status(),
+        NtStatus::USER_SESSION_DELETED
+    );
+    assert_eq!(
+        echo(&mut guest).unwrap().status(),
+        NtStatus::USER_SESSION_DELETED
+    );
     assert_eq!(echo(&mut signed).unwrap().status(), NtStatus::SUCCESS);
     signed.session().sign = false;
     assert_eq!(echo(&mut signed).unwrap().status(), NtStatus::ACCESS_DENIED);
@@ -367,7 +461,12 @@ fn one_client_speaks_one_dialect() {
     let mut old = connected(&server, dialect::SMB_3_0);
     let previous = old.session().id;
     let mut new = negotiated(&server, dialect::SMB_3_1_1);
-    let reply = new.logon(&Logon { previous, ..alice() }).unwrap();
+    let reply = new
+        .logon(&Logon {
+            previous,
+            ..alice()
+        })
+        .unwrap();
     assert_eq!(reply.status(), NtStatus::USER_SESSION_DELETED);
     assert_eq!(echo(&mut old).unwrap().status(), NtStatus::SUCCESS);
     old.wire.hang_up();
@@ -388,15 +487,28 @@ fn an_expired_session_authenticates_again() {
         assert_eq!(reply.status(), NtStatus::NETWORK_SESSION_EXPIRED);
         assert_eq!(reply.signature, Some(true));
         assert_eq!(echo(&mut client).unwrap().status(), NtStatus::SUCCESS);
-        let reply = client.logon(&Logon { session: id, ..alice() }).unwrap();
-        assert_eq!((reply.status(), reply.signature), (NtStatus::SUCCESS, Some(true)));
+        let reply = client
+            .logon(&Logon {
+                session: id,
+                ..alice()
+            })
+            .unwrap();
+        assert_eq!(
+            (reply.status(), reply.signature),
+            (NtStatus::SUCCESS, Some(true))
+        );
         client.tree = tree;
-        let reply =
-            client.call(Command::TREE_DISCONNECT, |w| TreeDisconnectRequest.encode(w)).unwrap();
+        let reply = client
+            .call(Command::TREE_DISCONNECT, |w| {
+                TreeDisconnectRequest.encode(w)
+            })
+            .unwrap();
         assert_eq!(reply.status(), NtStatus::SUCCESS);
         server.server.registry.get(id).unwrap().expire();
         client.wire.settle();
-        let reply = client.call(Command::LOGOFF, |w| LogoffRequest.encode(w)).unwrap();
+        let reply = client
+            .call(Command::LOGOFF, |w| LogoffRequest.encode(w))
+            .unwrap();
         assert_eq!(reply.status(), NtStatus::SUCCESS);
         client.wire.hang_up();
     }

@@ -37,11 +37,21 @@ fn open(client: &mut Client<MemoryWire>, name: &str, options: CreateOptions) -> 
 }
 
 fn lock_body(file_id: FileId, flags: LockFlags) -> LockRequest {
-    LockRequest { lock_sequence: 0, file_id, locks: vec![Lock { offset: 0, length: 10, flags }] }
+    LockRequest {
+        lock_sequence: 0,
+        file_id,
+        locks: vec![Lock {
+            offset: 0,
+            length: 10,
+            flags,
+        }],
+    }
 }
 
 fn lock(client: &mut Client<MemoryWire>, id: FileId, flags: LockFlags) -> Reply {
-    client.call(Command::LOCK, |w| lock_body(id, flags).encode(w)).unwrap()
+    client
+        .call(Command::LOCK, |w| lock_body(id, flags).encode(w))
+        .unwrap()
 }
 
 /// A connection with one file open twice, the first having it locked, and a
@@ -50,10 +60,18 @@ fn waiting(server: &TestServer, dialect: u16) -> (Client<MemoryWire>, FileId, u6
     let mut client = connected(server, dialect);
     let first = open(&mut client, "file", CreateOptions::NON_DIRECTORY_FILE);
     let second = open(&mut client, "file", CreateOptions::NON_DIRECTORY_FILE);
-    assert_eq!(lock(&mut client, first, LockFlags::EXCLUSIVE_LOCK).status(), NtStatus::SUCCESS);
-    let header = Header { credits: 3, ..client.header(Command::LOCK) };
+    assert_eq!(
+        lock(&mut client, first, LockFlags::EXCLUSIVE_LOCK).status(),
+        NtStatus::SUCCESS
+    );
+    let header = Header {
+        credits: 3,
+        ..client.header(Command::LOCK)
+    };
     let request = lock_body(second, LockFlags::EXCLUSIVE_LOCK);
-    client.send(Client::<MemoryWire>::message(&header, |w| request.encode(w)));
+    client.send(Client::<MemoryWire>::message(&header, |w| {
+        request.encode(w)
+    }));
     let interim = client.any_reply().unwrap();
     (client, first, header.message_id, interim)
 }
@@ -68,7 +86,9 @@ fn send_cancel(client: &mut Client<MemoryWire>, target: Target, message_id: u64)
         command: Command::CANCEL,
         ..Header::default()
     };
-    client.send(Client::<MemoryWire>::message(&header, |w| CancelRequest.encode(w)));
+    client.send(Client::<MemoryWire>::message(&header, |w| {
+        CancelRequest.encode(w)
+    }));
 }
 
 #[test]
@@ -82,9 +102,15 @@ fn an_interim_response_is_unsigned_and_the_final_one_signed() {
         assert_eq!((interim.header.message_id, interim.header.credits), (id, 3));
         let async_id = interim.header.async_id().unwrap();
         assert_ne!(async_id, 0);
-        assert_eq!(lock(&mut client, first, LockFlags::UNLOCK).status(), NtStatus::SUCCESS);
+        assert_eq!(
+            lock(&mut client, first, LockFlags::UNLOCK).status(),
+            NtStatus::SUCCESS
+        );
         let last = client.any_reply().unwrap();
-        assert_eq!((last.status(), last.signature), (NtStatus::SUCCESS, Some(true)));
+        assert_eq!(
+            (last.status(), last.signature),
+            (NtStatus::SUCCESS, Some(true))
+        );
         assert_eq!(last.header.async_id(), Some(async_id));
         assert_eq!((last.header.message_id, last.header.credits), (id, 0));
         client.wire.hang_up();
@@ -101,13 +127,25 @@ fn cancel_by_async_id_or_message_id() {
             let (target, message_id) = if by_async_id {
                 (Target::Async(interim.header.async_id().unwrap()), id)
             } else {
-                (Target::Sync { process_id: 0, tree_id: 0 }, id)
+                (
+                    Target::Sync {
+                        process_id: 0,
+                        tree_id: 0,
+                    },
+                    id,
+                )
             };
             send_cancel(&mut client, target, message_id);
             let last = client.any_reply().unwrap();
-            assert_eq!((last.status(), last.signature), (NtStatus::CANCELLED, Some(true)));
+            assert_eq!(
+                (last.status(), last.signature),
+                (NtStatus::CANCELLED, Some(true))
+            );
             assert_eq!(last.header.message_id, id);
-            assert!(client.any_reply().is_none(), "CANCEL itself is not answered");
+            assert!(
+                client.any_reply().is_none(),
+                "CANCEL itself is not answered"
+            );
             assert_eq!(echo(&mut client).unwrap().status(), NtStatus::SUCCESS);
             client.wire.hang_up();
         }
@@ -119,7 +157,10 @@ fn cancels_that_do_nothing() {
     let server = TestServer::required();
     for dialect in DIALECTS {
         let (mut client, _, id, _) = waiting(&server, dialect);
-        let none = Target::Sync { process_id: 0, tree_id: 0 };
+        let none = Target::Sync {
+            process_id: 0,
+            tree_id: 0,
+        };
         // Unsigned, wrongly signed, unknown, another session's.
         client.session().sign = false;
         send_cancel(&mut client, none, id);
@@ -138,7 +179,9 @@ fn cancels_that_do_nothing() {
         client.sign(&mut wrong);
         wrong[50] ^= 1;
         client.wire.send(&wrong);
-        client.logon(&countersign_testkit::smb2::Logon::new("bob", BOB)).unwrap();
+        client
+            .logon(&countersign_testkit::smb2::Logon::new("bob", BOB))
+            .unwrap();
         send_cancel(&mut client, none, id);
         client.sessions.pop();
         assert!(client.any_reply().is_none());
@@ -152,7 +195,10 @@ fn cancels_that_do_nothing() {
 #[test]
 fn what_waits_is_answered_when_its_tree_or_session_goes() {
     let server = TestServer::required();
-    for (command, body) in [(Command::TREE_DISCONNECT, [4, 0, 0, 0]), (Command::LOGOFF, [4, 0, 0, 0])] {
+    for (command, body) in [
+        (Command::TREE_DISCONNECT, [4, 0, 0, 0]),
+        (Command::LOGOFF, [4, 0, 0, 0]),
+    ] {
         let (mut client, _, id, _) = waiting(&server, dialect::SMB_3_1_1);
         let header = client.header(command);
         client.send(Client::<MemoryWire>::message(&header, |w| w.bytes(&body)));
@@ -172,12 +218,16 @@ fn what_waits_is_answered_when_its_tree_or_session_goes() {
 fn a_limit_of_waiting_requests() {
     let server = TestServer::new(|c| c.limits.pending_calls = 2);
     let mut client = connected(&server, dialect::SMB_3_1_1);
-    client.call_with(Command::ECHO, |h| h.credits = 64, |w| EchoRequest.encode(w)).unwrap();
+    client
+        .call_with(Command::ECHO, |h| h.credits = 64, |w| EchoRequest.encode(w))
+        .unwrap();
     let folder = open(&mut client, "folder", CreateOptions::DIRECTORY_FILE);
     let mut last = None;
     for _ in 0..3 {
         let header = client.header(Command::CHANGE_NOTIFY);
-        client.send(Client::<MemoryWire>::message(&header, |w| notify(folder).encode(w)));
+        client.send(Client::<MemoryWire>::message(&header, |w| {
+            notify(folder).encode(w)
+        }));
         last = client.any_reply();
     }
     assert_eq!(last.unwrap().status(), NtStatus::INSUFFICIENT_RESOURCES);
@@ -211,12 +261,21 @@ fn waiting_as_the_last_of_a_compound() {
         // What is done comes first, then the interim response.
         let done = client.replies().unwrap();
         assert_eq!(done.len(), 1);
-        assert_eq!((done[0].status(), done[0].signature), (NtStatus::SUCCESS, Some(true)));
+        assert_eq!(
+            (done[0].status(), done[0].signature),
+            (NtStatus::SUCCESS, Some(true))
+        );
         let interim = client.any_reply().unwrap();
         assert_eq!(interim.status(), NtStatus::PENDING);
         let id = CreateResponse::decode(&done[0].message).unwrap().file_id;
         let reply = client
-            .call(Command::CLOSE, |w| CloseRequest { flags: 0, file_id: id }.encode(w))
+            .call(Command::CLOSE, |w| {
+                CloseRequest {
+                    flags: 0,
+                    file_id: id,
+                }
+                .encode(w)
+            })
             .unwrap();
         let other = client.any_reply().unwrap();
         let mut statuses = [reply.status(), other.status()];
@@ -252,13 +311,18 @@ fn related_parts_use_the_file_of_the_first_and_fail_with_it() {
         let close = |c: &mut Client<MemoryWire>| {
             let header = c.header(Command::CLOSE);
             let body = Client::<MemoryWire>::message(&header, |w| {
-                CloseRequest { flags: 0, file_id: FileId::NONE }.encode(w);
+                CloseRequest {
+                    flags: 0,
+                    file_id: FileId::NONE,
+                }
+                .encode(w);
             });
             (header, body[HEADER_LEN..].to_vec())
         };
-        for (name, status) in
-            [("new", NtStatus::SUCCESS), ("missing\\x", NtStatus::OBJECT_PATH_NOT_FOUND)]
-        {
+        for (name, status) in [
+            ("new", NtStatus::SUCCESS),
+            ("missing\\x", NtStatus::OBJECT_PATH_NOT_FOUND),
+        ] {
             let body = create_body(name, CreateOptions::NON_DIRECTORY_FILE);
             let create = (client.header(Command::CREATE), body);
             let parts = vec![create, related(close(&mut client))];

@@ -91,14 +91,30 @@ pub enum AceBody {
 impl Ace {
     /// ACCESS_ALLOWED_ACE.
     pub fn allow(mask: AccessMask, sid: Sid, flags: AceFlags) -> Self {
-        let body = AceBody::Plain { mask, sid, data: Vec::new() };
-        Self { kind: ace_type::ACCESS_ALLOWED, flags, body }
+        let body = AceBody::Plain {
+            mask,
+            sid,
+            data: Vec::new(),
+        };
+        Self {
+            kind: ace_type::ACCESS_ALLOWED,
+            flags,
+            body,
+        }
     }
 
     /// ACCESS_DENIED_ACE.
     pub fn deny(mask: AccessMask, sid: Sid, flags: AceFlags) -> Self {
-        let body = AceBody::Plain { mask, sid, data: Vec::new() };
-        Self { kind: ace_type::ACCESS_DENIED, flags, body }
+        let body = AceBody::Plain {
+            mask,
+            sid,
+            data: Vec::new(),
+        };
+        Self {
+            kind: ace_type::ACCESS_DENIED,
+            flags,
+            body,
+        }
     }
 
     /// Its mask, when it has one.
@@ -122,7 +138,10 @@ impl Ace {
         let kind = r.u8("AceType")?;
         let flags = AceFlags::from_bits_retain(r.u8("AceFlags")?);
         let size = usize::from(r.u16("AceSize")?);
-        let invalid = DecodeError::Invalid { field: "AceSize", reason: "is smaller than a header" };
+        let invalid = DecodeError::Invalid {
+            field: "AceSize",
+            reason: "is smaller than a header",
+        };
         let body = r.take(size.checked_sub(4).ok_or(invalid)?, "ACE")?;
         let mut b = Reader::new(body);
         let body = match kind {
@@ -138,7 +157,11 @@ impl Ace {
             | t::SYSTEM_SCOPED_POLICY_ID => {
                 let mask = AccessMask::from_bits_retain(b.u32("Mask")?);
                 let sid = Sid::read(&mut b)?;
-                AceBody::Plain { mask, sid, data: b.rest().to_vec() }
+                AceBody::Plain {
+                    mask,
+                    sid,
+                    data: b.rest().to_vec(),
+                }
             }
             t::ACCESS_ALLOWED_OBJECT
             | t::ACCESS_DENIED_OBJECT
@@ -158,7 +181,13 @@ impl Ace {
                 let inherited_object_type = guid(2)?;
                 let sid = Sid::read(&mut b)?;
                 let data = b.rest().to_vec();
-                AceBody::Object { mask, object_type, inherited_object_type, sid, data }
+                AceBody::Object {
+                    mask,
+                    object_type,
+                    inherited_object_type,
+                    sid,
+                    data,
+                }
             }
             _ => AceBody::Other(body.to_vec()),
         };
@@ -176,7 +205,13 @@ impl Ace {
                 sid.encode(w);
                 w.bytes(data);
             }
-            AceBody::Object { mask, object_type, inherited_object_type, sid, data } => {
+            AceBody::Object {
+                mask,
+                object_type,
+                inherited_object_type,
+                sid,
+                data,
+            } => {
                 w.u32(mask.bits());
                 let present = u32::from(object_type.is_some())
                     | u32::from(inherited_object_type.is_some()) << 1;
@@ -208,7 +243,10 @@ pub struct Acl {
 
 impl Default for Acl {
     fn default() -> Self {
-        Self { revision: 2, aces: Vec::new() }
+        Self {
+            revision: 2,
+            aces: Vec::new(),
+        }
     }
 }
 
@@ -224,7 +262,10 @@ impl Acl {
         let size = usize::from(r.u16("AclSize")?);
         let count = usize::from(r.u16("AceCount")?);
         if !matches!(revision, 2..=4) {
-            return Err(DecodeError::Invalid { field: "AclRevision", reason: "is not 2, 3 or 4" });
+            return Err(DecodeError::Invalid {
+                field: "AclRevision",
+                reason: "is not 2, 3 or 4",
+            });
         }
         let mut r = Reader::new(r.at(0, size, "ACL")?);
         r.skip(8, "ACL")?;

@@ -25,7 +25,8 @@ impl FileTime {
         let s = seconds.saturating_add(Self::EPOCH_SECONDS);
         match u64::try_from(s) {
             Ok(s) => FileTime(
-                s.saturating_mul(10_000_000).saturating_add(u64::from(nanoseconds / 100)),
+                s.saturating_mul(10_000_000)
+                    .saturating_add(u64::from(nanoseconds / 100)),
             ),
             Err(_) => FileTime(0),
         }

@@ -98,17 +98,26 @@ impl SecurityDescriptor {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut r = Reader::new(bytes);
         if r.u8("SD.Revision")? != 1 {
-            return Err(DecodeError::Invalid { field: "SD.Revision", reason: "is not 1" });
+            return Err(DecodeError::Invalid {
+                field: "SD.Revision",
+                reason: "is not 1",
+            });
         }
         r.skip(1, "Sbz1")?;
         let control = SdControl::from_bits_retain(r.u16("Control")?);
         if !control.contains(SdControl::SELF_RELATIVE) {
-            return Err(DecodeError::Invalid { field: "Control", reason: "is not self-relative" });
+            return Err(DecodeError::Invalid {
+                field: "Control",
+                reason: "is not self-relative",
+            });
         }
         let mut offset = |name| -> Result<Option<usize>> {
             let v = r.u32(name)?;
             if v != 0 && v < 20 {
-                return Err(DecodeError::Invalid { field: name, reason: "lies in the header" });
+                return Err(DecodeError::Invalid {
+                    field: name,
+                    reason: "lies in the header",
+                });
             }
             Ok((v != 0).then(|| usize::try_from(v).unwrap_or(usize::MAX)))
         };
@@ -117,11 +126,16 @@ impl SecurityDescriptor {
         let sacl = offset("OffsetSacl")?;
         let dacl = offset("OffsetDacl")?;
         let from = |at: usize, name| {
-            let short = DecodeError::Short { field: name, needed: at, left: bytes.len() };
+            let short = DecodeError::Short {
+                field: name,
+                needed: at,
+                left: bytes.len(),
+            };
             bytes.get(at..).ok_or(short)
         };
         let sid = |at: Option<usize>, name| -> Result<Option<Sid>> {
-            at.map(|at| Sid::read(&mut Reader::new(from(at, name)?))).transpose()
+            at.map(|at| Sid::read(&mut Reader::new(from(at, name)?)))
+                .transpose()
         };
         let acl = |at: Option<usize>, present: SdControl, name| -> Result<Option<Acl>> {
             match at.filter(|_| control.contains(present)) {

@@ -13,7 +13,9 @@ impl Sid {
 
     /// From an authority (48 bits count) and sub-authorities (at most 15 count).
     pub fn new(authority: u64, sub_authorities: &[u32]) -> Self {
-        let subs = sub_authorities.get(..Self::MAX_SUB_AUTHORITIES).unwrap_or(sub_authorities);
+        let subs = sub_authorities
+            .get(..Self::MAX_SUB_AUTHORITIES)
+            .unwrap_or(sub_authorities);
         let mut out = Vec::with_capacity(8 + subs.len() * 4);
         out.push(1);
         out.push(u8::try_from(subs.len()).unwrap_or(15));
@@ -116,7 +118,10 @@ impl Sid {
         if r.remaining() == 0 {
             Ok(sid)
         } else {
-            Err(DecodeError::Invalid { field: "SID", reason: "bytes left over" })
+            Err(DecodeError::Invalid {
+                field: "SID",
+                reason: "bytes left over",
+            })
         }
     }
 
@@ -144,13 +149,18 @@ impl Sid {
 
     /// From `S-1-5-21-…`.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.strip_prefix("S-1-").or_else(|| text.strip_prefix("s-1-"))?.split('-');
+        let mut parts = text
+            .strip_prefix("S-1-")
+            .or_else(|| text.strip_prefix("s-1-"))?
+            .split('-');
         let authority = parts.next()?;
         let authority = match authority.strip_prefix("0x") {
             Some(hex) => u64::from_str_radix(hex, 16).ok()?,
             None => authority.parse().ok()?,
         };
-        let subs = parts.map(|p| p.parse().ok()).collect::<Option<Vec<u32>>>()?;
+        let subs = parts
+            .map(|p| p.parse().ok())
+            .collect::<Option<Vec<u32>>>()?;
         (subs.len() <= Self::MAX_SUB_AUTHORITIES && authority >> 48 == 0)
             .then(|| Self::new(authority, &subs))
     }

@@ -57,7 +57,10 @@ impl DirectoryClass {
     }
 
     fn has_short_name(self) -> bool {
-        matches!(self, Self::BothDirectory | Self::IdBothDirectory | Self::IdExtdBothDirectory)
+        matches!(
+            self,
+            Self::BothDirectory | Self::IdBothDirectory | Self::IdExtdBothDirectory
+        )
     }
 }
 
@@ -95,7 +98,9 @@ pub struct DirectoryEntry {
 impl DirectoryEntry {
     /// Bytes of the entry in a class, without padding behind it.
     pub fn encoded_len(&self, class: DirectoryClass) -> usize {
-        class.fixed_len().saturating_add(self.name.encode_utf16().count().saturating_mul(2))
+        class
+            .fixed_len()
+            .saturating_add(self.name.encode_utf16().count().saturating_mul(2))
     }
 
     /// Appends the entry with NextEntryOffset 0; the caller aligns to 8 and
@@ -153,7 +158,10 @@ impl DirectoryEntry {
         let mut r = Reader::new(bytes);
         let size = |v: u32| usize::try_from(v).unwrap_or(usize::MAX);
         r.skip(4, "NextEntryOffset")?;
-        let mut out = Self { file_index: r.u32("FileIndex")?, ..Self::default() };
+        let mut out = Self {
+            file_index: r.u32("FileIndex")?,
+            ..Self::default()
+        };
         if class == DirectoryClass::Names {
             let len = size(r.u32("FileNameLength")?);
             out.name = utf16_lossy(r.take(len, "FileName")?);

@@ -16,7 +16,10 @@ pub struct FullEa<'a> {
 impl<'a> FullEa<'a> {
     /// Bytes of the entry, without padding behind it.
     pub fn encoded_len(&self) -> usize {
-        self.name.len().saturating_add(self.value.len()).saturating_add(9)
+        self.name
+            .len()
+            .saturating_add(self.value.len())
+            .saturating_add(9)
     }
 
     /// Appends the entry with NextEntryOffset 0.
@@ -95,6 +98,9 @@ fn follow(rest: &[u8], next: u32, used: usize) -> Result<Option<&[u8]>> {
     let next = usize::try_from(next).unwrap_or(usize::MAX);
     match rest.get(next..) {
         Some(more) if next >= used && next % 4 == 0 && !more.is_empty() => Ok(Some(more)),
-        _ => Err(DecodeError::Invalid { field: "NextEntryOffset", reason: "leads nowhere" }),
+        _ => Err(DecodeError::Invalid {
+            field: "NextEntryOffset",
+            reason: "leads nowhere",
+        }),
     }
 }

@@ -134,7 +134,12 @@ impl FsVolumeInformation {
         let supports_objects = r.u8("SupportsObjects")? != 0;
         r.skip(1, "Reserved")?;
         let label = utf16_lossy(r.take(length, "VolumeLabel")?);
-        Ok(Self { creation, serial, supports_objects, label })
+        Ok(Self {
+            creation,
+            serial,
+            supports_objects,
+            label,
+        })
     }
 
     /// Appends it.

@@ -22,4 +22,3 @@ pub use notify::*;
 pub use reparse::*;
 pub use set_info::*;
 pub use stream::*;
-

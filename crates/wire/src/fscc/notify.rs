@@ -19,7 +19,11 @@ impl NotifyInformation {
     pub fn list_len<'n>(names: impl IntoIterator<Item = &'n str>) -> usize {
         let mut len = 0usize;
         for name in names {
-            let own = name.encode_utf16().count().saturating_mul(2).saturating_add(Self::FIXED);
+            let own = name
+                .encode_utf16()
+                .count()
+                .saturating_mul(2)
+                .saturating_add(Self::FIXED);
             len = len.next_multiple_of(4).saturating_add(own);
         }
         len
@@ -27,10 +31,7 @@ impl NotifyInformation {
 
     /// Appends a list of action and name, entries at multiples of 4, nothing
     /// behind the last.
-    pub fn encode_list<'n>(
-        changes: impl IntoIterator<Item = (u32, &'n str)>,
-        w: &mut Writer<'_>,
-    ) {
+    pub fn encode_list<'n>(changes: impl IntoIterator<Item = (u32, &'n str)>, w: &mut Writer<'_>) {
         let mut previous: Option<usize> = None;
         for (action, name) in changes {
             if let Some(start) = previous {
@@ -60,7 +61,10 @@ impl NotifyInformation {
             let next = usize::try_from(r.u32("NextEntryOffset")?).unwrap_or(usize::MAX);
             let action = r.u32("Action")?;
             let len = usize::try_from(r.u32("FileNameLength")?).unwrap_or(usize::MAX);
-            out.push(Self { action, name: utf16_lossy(r.take(len, "FileName")?) });
+            out.push(Self {
+                action,
+                name: utf16_lossy(r.take(len, "FileName")?),
+            });
             if next == 0 {
                 break;
             }

@@ -40,12 +40,20 @@ impl<'a> ReparseBuffer<'a> {
         let tag = r.u32("ReparseTag")?;
         let length = usize::from(r.u16("ReparseDataLength")?);
         r.skip(2, "Reserved")?;
-        let guid = if tag & 0x8000_0000 == 0 { Some(r.array("ReparseGuid")?) } else { None };
+        let guid = if tag & 0x8000_0000 == 0 {
+            Some(r.array("ReparseGuid")?)
+        } else {
+            None
+        };
         if r.remaining() != length {
             let (field, reason) = ("ReparseDataLength", "is not the length of the data");
             return Err(DecodeError::Invalid { field, reason });
         }
-        Ok(Self { tag, guid, data: r.rest() })
+        Ok(Self {
+            tag,
+            guid,
+            data: r.rest(),
+        })
     }
 
     /// Appends it.

@@ -90,7 +90,11 @@ impl RenameInformation {
             u32::from(replace)
         };
         let root_directory = r.u64("RootDirectory")?;
-        Ok(Self { flags, root_directory, name: decode_target(&mut r)? })
+        Ok(Self {
+            flags,
+            root_directory,
+            name: decode_target(&mut r)?,
+        })
     }
 
     /// Reads the form of SMB1 (type 1, with a 32-bit RootDirectory).
@@ -103,7 +107,11 @@ impl RenameInformation {
         r.skip(3, "Reserved")?;
         let root_directory = u64::from(r.u32("RootDirectory")?);
         let flags = u32::from(replace);
-        Ok(Self { flags, root_directory, name: decode_target(&mut r)? })
+        Ok(Self {
+            flags,
+            root_directory,
+            name: decode_target(&mut r)?,
+        })
     }
 
     /// Appends the form of SMB2.

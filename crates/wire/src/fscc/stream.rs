@@ -56,7 +56,11 @@ impl StreamInformation {
             let size = r.u64("StreamSize")?;
             let allocation_size = r.u64("StreamAllocationSize")?;
             let name = utf16_lossy(r.take(len, "StreamName")?);
-            out.push(Self { name, size, allocation_size });
+            out.push(Self {
+                name,
+                size,
+                allocation_size,
+            });
             if next == 0 {
                 break;
             }

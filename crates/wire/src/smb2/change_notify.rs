@@ -34,7 +34,12 @@ impl ChangeNotifyRequest {
         let file_id = FileId::read(&mut r)?;
         let filter = CompletionFilter::from_bits_retain(r.u32("CompletionFilter")?);
         r.skip(4, "Reserved")?;
-        Ok(Self { flags, output_buffer_length, file_id, filter })
+        Ok(Self {
+            flags,
+            output_buffer_length,
+            file_id,
+            filter,
+        })
     }
 
     /// Appends the body behind the header.

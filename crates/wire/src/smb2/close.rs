@@ -27,7 +27,10 @@ impl CloseRequest {
         let mut r = body(message, 24, "CLOSE Request")?;
         let flags = r.u16("Flags")?;
         r.skip(4, "Reserved")?;
-        Ok(Self { flags, file_id: FileId::read(&mut r)? })
+        Ok(Self {
+            flags,
+            file_id: FileId::read(&mut r)?,
+        })
     }
 
     /// Appends the body behind the header.

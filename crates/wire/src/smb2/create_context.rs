@@ -71,7 +71,9 @@ impl CreateContext<'_> {
             }
             previous = Some(w.len());
             let name_len = len16(context.name);
-            let data_at = 16usize.saturating_add(context.name.len()).next_multiple_of(8);
+            let data_at = 16usize
+                .saturating_add(context.name.len())
+                .next_multiple_of(8);
             w.u32(0);
             w.u16(16);
             w.u16(name_len);
@@ -101,13 +103,18 @@ pub struct ContextList<'a> {
 impl<'a> ContextList<'a> {
     /// The contexts of `list`; none when it is empty.
     pub fn new(list: &'a [u8]) -> Self {
-        Self { rest: Some(list).filter(|l| !l.is_empty()), left: MAX_CREATE_CONTEXTS }
+        Self {
+            rest: Some(list).filter(|l| !l.is_empty()),
+            left: MAX_CREATE_CONTEXTS,
+        }
     }
 
     fn step(&mut self, all: &'a [u8]) -> Result<CreateContext<'a>> {
         let invalid = |field, reason| DecodeError::Invalid { field, reason };
-        self.left =
-            self.left.checked_sub(1).ok_or(invalid("CreateContexts", "too many contexts"))?;
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or(invalid("CreateContexts", "too many contexts"))?;
         let next = size(Reader::new(all).u32("Next")?);
         let mut own = all;
         if next != 0 {
@@ -139,7 +146,10 @@ impl<'a> ContextList<'a> {
             }
             r.at(data_at, data_len, "Data")?
         };
-        Ok(CreateContext { name, data: Cow::Borrowed(data) })
+        Ok(CreateContext {
+            name,
+            data: Cow::Borrowed(data),
+        })
     }
 }
 
@@ -209,10 +219,23 @@ impl LeaseContext {
         r.skip(8, "LeaseDuration")?;
         let v2 = match data.len() {
             32 => None,
-            52 => Some(LeaseV2 { parent_key: r.array("ParentLeaseKey")?, epoch: r.u16("Epoch")? }),
-            _ => return Err(DecodeError::Invalid { field: "RqLs", reason: "wrong length" }),
+            52 => Some(LeaseV2 {
+                parent_key: r.array("ParentLeaseKey")?,
+                epoch: r.u16("Epoch")?,
+            }),
+            _ => {
+                return Err(DecodeError::Invalid {
+                    field: "RqLs",
+                    reason: "wrong length",
+                });
+            }
         };
-        Ok(Self { key, state, flags, v2 })
+        Ok(Self {
+            key,
+            state,
+            flags,
+            v2,
+        })
     }
 
     fn encode(&self, w: &mut Writer<'_>) {
@@ -305,7 +328,10 @@ impl<'a> RequestContext<'a> {
             if data.len() == len {
                 Ok(())
             } else {
-                Err(DecodeError::Invalid { field, reason: "wrong length" })
+                Err(DecodeError::Invalid {
+                    field,
+                    reason: "wrong length",
+                })
             }
         };
         Ok(match context.name {
@@ -340,20 +366,31 @@ impl<'a> RequestContext<'a> {
                 let flags = DurableFlags::from_bits_retain(r.u32("Flags")?);
                 r.skip(8, "Reserved")?;
                 let create_guid = Guid(r.array("CreateGuid")?);
-                Self::DurableRequestV2 { timeout, flags, create_guid }
+                Self::DurableRequestV2 {
+                    timeout,
+                    flags,
+                    create_guid,
+                }
             }
             n::DH2C => {
                 exact(36, "DH2C")?;
                 let file_id = FileId::read(&mut r)?;
                 let create_guid = Guid(r.array("CreateGuid")?);
                 let flags = DurableFlags::from_bits_retain(r.u32("Flags")?);
-                Self::DurableReconnectV2 { file_id, create_guid, flags }
+                Self::DurableReconnectV2 {
+                    file_id,
+                    create_guid,
+                    flags,
+                }
             }
             n::APP_INSTANCE_ID => {
                 exact(20, "AppInstanceId")?;
                 if r.u16("StructureSize")? != 20 {
                     let field = "AppInstanceId";
-                    return Err(DecodeError::Invalid { field, reason: "wrong StructureSize" });
+                    return Err(DecodeError::Invalid {
+                        field,
+                        reason: "wrong StructureSize",
+                    });
                 }
                 r.skip(2, "Reserved")?;
                 Self::AppInstanceId(Guid(r.array("AppInstanceId")?))
@@ -362,7 +399,10 @@ impl<'a> RequestContext<'a> {
                 exact(24, "AppInstanceVersion")?;
                 if r.u16("StructureSize")? != 24 {
                     let field = "AppInstanceVersion";
-                    return Err(DecodeError::Invalid { field, reason: "wrong StructureSize" });
+                    return Err(DecodeError::Invalid {
+                        field,
+                        reason: "wrong StructureSize",
+                    });
                 }
                 r.skip(6, "Reserved")?;
                 Self::AppInstanceVersion {
@@ -373,7 +413,9 @@ impl<'a> RequestContext<'a> {
             n::AAPL => Self::Apple(data),
             n::POSIX => {
                 exact(4, "POSIX")?;
-                Self::Posix { mode: r.u32("Mode")? }
+                Self::Posix {
+                    mode: r.u32("Mode")?,
+                }
             }
             name => Self::Unknown { name, data },
         })
@@ -416,14 +458,22 @@ impl<'a> RequestContext<'a> {
                 lease.encode(&mut w);
                 n::RQ_LS
             }
-            Self::DurableRequestV2 { timeout, flags, create_guid } => {
+            Self::DurableRequestV2 {
+                timeout,
+                flags,
+                create_guid,
+            } => {
                 w.u32(*timeout);
                 w.u32(flags.bits());
                 w.u64(0);
                 w.bytes(&create_guid.0);
                 n::DH2Q
             }
-            Self::DurableReconnectV2 { file_id, create_guid, flags } => {
+            Self::DurableReconnectV2 {
+                file_id,
+                create_guid,
+                flags,
+            } => {
                 file_id.write(&mut w);
                 w.bytes(&create_guid.0);
                 w.u32(flags.bits());
@@ -447,12 +497,18 @@ impl<'a> RequestContext<'a> {
                 n::POSIX
             }
         };
-        CreateContext { name, data: Cow::Owned(out) }
+        CreateContext {
+            name,
+            data: Cow::Owned(out),
+        }
     }
 }
 
 fn borrowed<'a>(name: &'a [u8], data: &'a [u8]) -> CreateContext<'a> {
-    CreateContext { name, data: Cow::Borrowed(data) }
+    CreateContext {
+        name,
+        data: Cow::Borrowed(data),
+    }
 }
 
 /// What a context of a response tells.
@@ -520,9 +576,10 @@ impl ResponseContext {
                 status: NtStatus(r.u32("QueryStatus")?),
                 access: AccessMask::from_bits_retain(r.u32("MaximalAccess")?),
             },
-            n::Q_FID => {
-                Self::OnDiskId { file: r.u64("DiskFileId")?, volume: r.u64("VolumeId")? }
-            }
+            n::Q_FID => Self::OnDiskId {
+                file: r.u64("DiskFileId")?,
+                volume: r.u64("VolumeId")?,
+            },
             n::RQ_LS => Self::Lease(LeaseContext::decode(data)?),
             n::DH2Q => Self::DurableV2 {
                 timeout: r.u32("Timeout")?,
@@ -535,7 +592,10 @@ impl ResponseContext {
                 mode: r.u32("mode")?,
                 owner_group: r.rest().to_vec(),
             },
-            name => Self::Unknown { name: name.to_vec(), data: data.to_vec() },
+            name => Self::Unknown {
+                name: name.to_vec(),
+                data: data.to_vec(),
+            },
         })
     }
 
@@ -571,7 +631,12 @@ impl ResponseContext {
                 w.u32(flags.bits());
                 n::DH2Q
             }
-            Self::Posix { links, reparse_tag, mode, owner_group } => {
+            Self::Posix {
+                links,
+                reparse_tag,
+                mode,
+                owner_group,
+            } => {
                 w.u32(*links);
                 w.u32(*reparse_tag);
                 w.u32(*mode);
@@ -579,6 +644,9 @@ impl ResponseContext {
                 n::POSIX
             }
         };
-        CreateContext { name, data: Cow::Owned(out) }
+        CreateContext {
+            name,
+            data: Cow::Owned(out),
+        }
     }
 }

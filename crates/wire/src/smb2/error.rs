@@ -27,7 +27,10 @@ impl<'a> ErrorResponse<'a> {
         let context_count = r.u8("ErrorContextCount")?;
         r.skip(1, "Reserved")?;
         let length = size(r.u32("ByteCount")?);
-        Ok(Self { context_count, data: r.take(length, "ErrorData")? })
+        Ok(Self {
+            context_count,
+            data: r.take(length, "ErrorData")?,
+        })
     }
 
     /// Appends the body behind the header. Without data one zero byte stands

@@ -22,7 +22,10 @@ impl FlushRequest {
         let mut r = body(message, 24, "FLUSH Request")?;
         let reserved1 = r.u16("Reserved1")?;
         r.skip(4, "Reserved2")?;
-        Ok(Self { reserved1, file_id: FileId::read(&mut r)? })
+        Ok(Self {
+            reserved1,
+            file_id: FileId::read(&mut r)?,
+        })
     }
 
     /// Appends the body behind the header.

@@ -126,7 +126,12 @@ impl ValidateNegotiateRequest {
         let bytes = r.take(count * 2, "Dialects")?;
         let (pairs, _) = bytes.as_chunks::<2>();
         let dialects = pairs.iter().map(|p| u16::from_le_bytes(*p)).collect();
-        Ok(Self { capabilities, guid, security_mode, dialects })
+        Ok(Self {
+            capabilities,
+            guid,
+            security_mode,
+            dialects,
+        })
     }
 
     /// Appends the buffer.
@@ -213,7 +218,11 @@ impl CopyChunkCopy {
         r.skip(4, "Reserved")?;
         if r.remaining() / 24 < count {
             let (needed, left) = (count.saturating_mul(24), r.remaining());
-            return Err(DecodeError::Short { field: "Chunks", needed, left });
+            return Err(DecodeError::Short {
+                field: "Chunks",
+                needed,
+                left,
+            });
         }
         let mut chunks = Vec::with_capacity(count);
         for _ in 0..count {
@@ -368,7 +377,12 @@ impl NetworkInterface {
                 _ => None,
             };
             if let Some(address) = address {
-                out.push(NetworkInterface { index, capability, link_speed, address });
+                out.push(NetworkInterface {
+                    index,
+                    capability,
+                    link_speed,
+                    address,
+                });
             }
             if next == 0 {
                 return Ok(out);
@@ -399,7 +413,11 @@ impl SnapshotArray {
         let fits = !self.snapshots.is_empty() && tokens.len().saturating_add(12) <= max;
         w.u32(count);
         w.u32(if fits { count } else { 0 });
-        w.u32(if self.snapshots.is_empty() { 2 } else { len32(&tokens) });
+        w.u32(if self.snapshots.is_empty() {
+            2
+        } else {
+            len32(&tokens)
+        });
         if fits {
             w.bytes(&tokens);
         } else {
@@ -429,7 +447,10 @@ impl PipeWait {
         let given = r.u8("TimeoutSpecified")? != 0;
         r.skip(1, "Padding")?;
         let name = utf16_lossy(r.take(length, "Name")?);
-        Ok(Self { timeout: given.then_some(timeout), name })
+        Ok(Self {
+            timeout: given.then_some(timeout),
+            name,
+        })
     }
 }
 
@@ -471,7 +492,11 @@ impl FileLevelTrim {
         let count = size(r.u32("NumRanges")?);
         if r.remaining() / 16 < count {
             let (needed, left) = (count.saturating_mul(16), r.remaining());
-            return Err(DecodeError::Short { field: "Ranges", needed, left });
+            return Err(DecodeError::Short {
+                field: "Ranges",
+                needed,
+                left,
+            });
         }
         let mut extents = Vec::with_capacity(count);
         for _ in 0..count {

@@ -132,7 +132,10 @@ pub enum Target {
 
 impl Default for Target {
     fn default() -> Self {
-        Self::Sync { process_id: 0, tree_id: 0 }
+        Self::Sync {
+            process_id: 0,
+            tree_id: 0,
+        }
     }
 }
 
@@ -169,10 +172,16 @@ impl Header {
     pub fn decode(message: &[u8]) -> Result<Self> {
         let mut r = Reader::new(message);
         if r.array::<4>("ProtocolId")? != PROTOCOL_ID {
-            return Err(DecodeError::Invalid { field: "ProtocolId", reason: "is not SMB2" });
+            return Err(DecodeError::Invalid {
+                field: "ProtocolId",
+                reason: "is not SMB2",
+            });
         }
         if r.u16("StructureSize")? != 64 {
-            return Err(DecodeError::Invalid { field: "StructureSize", reason: "is not 64" });
+            return Err(DecodeError::Invalid {
+                field: "StructureSize",
+                reason: "is not 64",
+            });
         }
         let credit_charge = r.u16("CreditCharge")?;
         let status = NtStatus(r.u32("Status")?);
@@ -184,7 +193,10 @@ impl Header {
         let target = if flags.contains(HeaderFlags::ASYNC_COMMAND) {
             Target::Async(r.u64("AsyncId")?)
         } else {
-            Target::Sync { process_id: r.u32("Reserved")?, tree_id: r.u32("TreeId")? }
+            Target::Sync {
+                process_id: r.u32("Reserved")?,
+                tree_id: r.u32("TreeId")?,
+            }
         };
         let session_id = r.u64("SessionId")?;
         let signature = r.array("Signature")?;
@@ -215,7 +227,10 @@ impl Header {
     /// Appends the 64 bytes.
     pub fn encode(&self, w: &mut Writer<'_>) {
         let mut flags = self.flags;
-        flags.set(HeaderFlags::ASYNC_COMMAND, matches!(self.target, Target::Async(_)));
+        flags.set(
+            HeaderFlags::ASYNC_COMMAND,
+            matches!(self.target, Target::Async(_)),
+        );
         w.bytes(&PROTOCOL_ID);
         w.u16(64);
         w.u16(self.credit_charge);
@@ -226,7 +241,10 @@ impl Header {
         w.u32(self.next_command);
         w.u64(self.message_id);
         match self.target {
-            Target::Sync { process_id, tree_id } => {
+            Target::Sync {
+                process_id,
+                tree_id,
+            } => {
                 w.u32(process_id);
                 w.u32(tree_id);
             }
@@ -303,7 +321,11 @@ pub struct Compound<'a> {
 impl<'a> Compound<'a> {
     /// The messages of `frame`, at most `limit` of them.
     pub fn new(frame: &'a [u8], limit: usize) -> Self {
-        Self { frame, next: Some(0), left: limit }
+        Self {
+            frame,
+            next: Some(0),
+            left: limit,
+        }
     }
 
     fn step(&mut self, start: usize) -> Result<Part> {
@@ -318,11 +340,17 @@ impl<'a> Compound<'a> {
             let next = usize::try_from(header.next_command).unwrap_or(usize::MAX);
             if !next.is_multiple_of(8) {
                 let reason = "is not a multiple of 8";
-                return Err(DecodeError::Invalid { field: "NextCommand", reason });
+                return Err(DecodeError::Invalid {
+                    field: "NextCommand",
+                    reason,
+                });
             }
             if next < HEADER_LEN || next > rest.len().saturating_sub(HEADER_LEN) {
                 let reason = "leads out of the frame";
-                return Err(DecodeError::Invalid { field: "NextCommand", reason });
+                return Err(DecodeError::Invalid {
+                    field: "NextCommand",
+                    reason,
+                });
             }
             end = start.saturating_add(next);
             self.next = Some(end);

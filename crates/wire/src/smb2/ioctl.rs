@@ -114,7 +114,13 @@ impl<'a> IoctlResponse<'a> {
         let flags = r.u32("Flags")?;
         let input = buffer(&r, input_at, input_len, Self::FIXED, "Input")?;
         let output = buffer(&r, output_at, output_len, Self::FIXED, "Output")?;
-        Ok(Self { ctl_code, file_id, input, output, flags })
+        Ok(Self {
+            ctl_code,
+            file_id,
+            input,
+            output,
+            flags,
+        })
     }
 
     /// Appends the body behind the header. Both offsets are written even for
@@ -125,7 +131,9 @@ impl<'a> IoctlResponse<'a> {
         w.u32(self.ctl_code);
         self.file_id.write(w);
         let input_at = here32(w).saturating_add(24);
-        let output_at = input_at.saturating_add(len32(self.input)).next_multiple_of(8);
+        let output_at = input_at
+            .saturating_add(len32(self.input))
+            .next_multiple_of(8);
         w.u32(input_at);
         w.u32(len32(self.input));
         w.u32(output_at);

@@ -8,7 +8,10 @@ pub(super) fn body<'a>(message: &'a [u8], size: u16, name: &'static str) -> Resu
     let mut r = Reader::new(message);
     r.seek(HEADER_LEN, name)?;
     if r.u16("StructureSize")? != size {
-        return Err(DecodeError::Invalid { field: name, reason: "wrong StructureSize" });
+        return Err(DecodeError::Invalid {
+            field: name,
+            reason: "wrong StructureSize",
+        });
     }
     Ok(r)
 }
@@ -26,7 +29,10 @@ pub(super) fn buffer<'a>(
         return Ok(&[]);
     }
     if offset < HEADER_LEN + fixed {
-        return Err(DecodeError::Invalid { field: name, reason: "lies inside the fixed part" });
+        return Err(DecodeError::Invalid {
+            field: name,
+            reason: "lies inside the fixed part",
+        });
     }
     r.at(offset, length, name)
 }
@@ -41,7 +47,10 @@ pub(super) fn even<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a [u8]>
     if bytes.len().is_multiple_of(2) {
         Ok(bytes)
     } else {
-        Err(DecodeError::Invalid { field, reason: "odd length of UTF-16" })
+        Err(DecodeError::Invalid {
+            field,
+            reason: "odd length of UTF-16",
+        })
     }
 }
 

@@ -54,11 +54,18 @@ impl LockRequest {
         let lock_sequence = r.u32("LockSequence")?;
         let file_id = FileId::read(&mut r)?;
         if count == 0 {
-            return Err(DecodeError::Invalid { field: "LockCount", reason: "is zero" });
+            return Err(DecodeError::Invalid {
+                field: "LockCount",
+                reason: "is zero",
+            });
         }
         if r.remaining() / 24 < count {
             let (needed, left) = (count * 24, r.remaining());
-            return Err(DecodeError::Short { field: "Locks", needed, left });
+            return Err(DecodeError::Short {
+                field: "Locks",
+                needed,
+                left,
+            });
         }
         let mut locks = Vec::with_capacity(count);
         for _ in 0..count {
@@ -66,9 +73,17 @@ impl LockRequest {
             let length = r.u64("Length")?;
             let flags = LockFlags::from_bits_retain(r.u32("Flags")?);
             r.skip(4, "Reserved")?;
-            locks.push(Lock { offset, length, flags });
+            locks.push(Lock {
+                offset,
+                length,
+                flags,
+            });
         }
-        Ok(Self { lock_sequence, file_id, locks })
+        Ok(Self {
+            lock_sequence,
+            file_id,
+            locks,
+        })
     }
 
     /// Appends the body behind the header.

@@ -61,4 +61,3 @@ pub use tree_connect::*;
 pub use tree_disconnect::*;
 pub use types::*;
 pub use write::*;
-

@@ -40,7 +40,10 @@ impl<'a> NegotiateRequest<'a> {
         let contexts_count = r.u16("NegotiateContextCount")?;
         r.skip(2, "Reserved2")?;
         if count == 0 {
-            return Err(DecodeError::Invalid { field: "DialectCount", reason: "is zero" });
+            return Err(DecodeError::Invalid {
+                field: "DialectCount",
+                reason: "is zero",
+            });
         }
         let mut dialects = Vec::with_capacity(usize::from(count).min(64));
         for _ in 0..count {
@@ -52,7 +55,13 @@ impl<'a> NegotiateRequest<'a> {
         } else {
             Vec::new()
         };
-        Ok(Self { security_mode, capabilities, client_guid, dialects, contexts })
+        Ok(Self {
+            security_mode,
+            capabilities,
+            client_guid,
+            dialects,
+            contexts,
+        })
     }
 
     /// Appends the body behind the header.

@@ -92,7 +92,10 @@ impl<'a> NegotiateContext<'a> {
                 let count = r.u16("HashAlgorithmCount")?;
                 let salt = usize::from(r.u16("SaltLength")?);
                 let algorithms = list(&mut r, count, "HashAlgorithms")?;
-                Self::PreauthIntegrity { algorithms, salt: r.take(salt, "Salt")? }
+                Self::PreauthIntegrity {
+                    algorithms,
+                    salt: r.take(salt, "Salt")?,
+                }
             }
             t::ENCRYPTION => {
                 let count = r.u16("CipherCount")?;
@@ -178,7 +181,10 @@ pub(super) fn decode_contexts<'a>(
     if count == 0 {
         return Ok(contexts);
     }
-    let invalid = |reason| DecodeError::Invalid { field: "NegotiateContextOffset", reason };
+    let invalid = |reason| DecodeError::Invalid {
+        field: "NegotiateContextOffset",
+        reason,
+    };
     if usize::from(count) > MAX_NEGOTIATE_CONTEXTS {
         return Err(invalid("too many contexts"));
     }

@@ -105,7 +105,10 @@ impl AnyBreak {
             24 => {
                 let oplock_level = r.u8("OplockLevel")?;
                 r.skip(5, "Reserved")?;
-                Self::Oplock(OplockBreak { oplock_level, file_id: FileId::read(&mut r)? })
+                Self::Oplock(OplockBreak {
+                    oplock_level,
+                    file_id: FileId::read(&mut r)?,
+                })
             }
             36 => {
                 r.skip(2, "Reserved")?;

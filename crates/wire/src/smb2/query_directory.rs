@@ -55,7 +55,14 @@ impl<'a> QueryDirectoryRequest<'a> {
         let length = usize::from(r.u16("FileNameLength")?);
         let output_buffer_length = r.u32("OutputBufferLength")?;
         let pattern = even(buffer(&r, at, length, Self::FIXED, "FileName")?, "FileName")?;
-        Ok(Self { information_class, flags, file_index, file_id, pattern, output_buffer_length })
+        Ok(Self {
+            information_class,
+            flags,
+            file_index,
+            file_id,
+            pattern,
+            output_buffer_length,
+        })
     }
 
     /// Appends the body behind the header.
@@ -108,7 +115,9 @@ impl<'a> QueryDirectoryResponse<'a> {
         let mut r = body(message, 9, "QUERY Response")?;
         let at = usize::from(r.u16("OutputBufferOffset")?);
         let length = size(r.u32("OutputBufferLength")?);
-        Ok(Self { buffer: buffer(&r, at, length, Self::ROOM, "Buffer")? })
+        Ok(Self {
+            buffer: buffer(&r, at, length, Self::ROOM, "Buffer")?,
+        })
     }
 
     /// Appends the body behind the header.

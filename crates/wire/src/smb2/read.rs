@@ -135,7 +135,11 @@ impl<'a> ReadResponse<'a> {
         let length = size(r.u32("DataLength")?);
         let remaining = r.u32("DataRemaining")?;
         let flags = r.u32("Flags")?;
-        Ok(Self { remaining, flags, data: buffer(&r, at, length, Self::ROOM, "Data")? })
+        Ok(Self {
+            remaining,
+            flags,
+            data: buffer(&r, at, length, Self::ROOM, "Data")?,
+        })
     }
 
     /// Appends the body behind the header.

@@ -67,7 +67,10 @@ impl<'a> SessionSetupRequest<'a> {
     }
 
     /// Appends the body behind the header.
-    #[allow(clippy::cast_possible_truncation, reason = "SecurityMode has 8 bits here")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "SecurityMode has 8 bits here"
+    )]
     pub fn encode(&self, w: &mut Writer<'_>) {
         w.u16(25);
         w.u8(self.flags);
@@ -104,7 +107,10 @@ impl<'a> SessionSetupResponse<'a> {
         let offset = usize::from(r.u16("SecurityBufferOffset")?);
         let length = usize::from(r.u16("SecurityBufferLength")?);
         let security_buffer = buffer(&r, offset, length, Self::FIXED, "SecurityBuffer")?;
-        Ok(Self { session_flags, security_buffer })
+        Ok(Self {
+            session_flags,
+            security_buffer,
+        })
     }
 
     /// Appends the body behind the header; no padding behind its last byte.

@@ -36,7 +36,13 @@ impl<'a> SetInfoRequest<'a> {
         let additional_information = r.u32("AdditionalInformation")?;
         let file_id = FileId::read(&mut r)?;
         let buffer = buffer(&r, at, length, Self::FIXED, "Buffer")?;
-        Ok(Self { info_type, information_class, additional_information, file_id, buffer })
+        Ok(Self {
+            info_type,
+            information_class,
+            additional_information,
+            file_id,
+            buffer,
+        })
     }
 
     /// Appends the body behind the header.

@@ -29,7 +29,10 @@ impl TransformHeader {
     pub fn decode(frame: &[u8]) -> Result<Self> {
         let mut r = Reader::new(frame);
         if r.array::<4>("ProtocolId")? != TRANSFORM_PROTOCOL_ID {
-            return Err(DecodeError::Invalid { field: "ProtocolId", reason: "is not encrypted" });
+            return Err(DecodeError::Invalid {
+                field: "ProtocolId",
+                reason: "is not encrypted",
+            });
         }
         let signature = r.array("Signature")?;
         let nonce = r.array("Nonce")?;
@@ -37,7 +40,13 @@ impl TransformHeader {
         r.skip(2, "Reserved")?;
         let flags = r.u16("Flags")?;
         let session_id = r.u64("SessionId")?;
-        Ok(Self { signature, nonce, original_size, flags, session_id })
+        Ok(Self {
+            signature,
+            nonce,
+            original_size,
+            flags,
+            session_id,
+        })
     }
 
     /// Appends the 52 bytes.
@@ -76,7 +85,10 @@ impl CompressionHeader {
     pub fn decode(frame: &[u8]) -> Result<Self> {
         let mut r = Reader::new(frame);
         if r.array::<4>("ProtocolId")? != COMPRESSION_PROTOCOL_ID {
-            return Err(DecodeError::Invalid { field: "ProtocolId", reason: "is not compressed" });
+            return Err(DecodeError::Invalid {
+                field: "ProtocolId",
+                reason: "is not compressed",
+            });
         }
         Ok(Self {
             original_size: r.u32("OriginalCompressedSegmentSize")?,

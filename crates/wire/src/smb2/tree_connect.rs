@@ -88,7 +88,10 @@ impl<'a> TreeConnectRequest<'a> {
         let flags = r.u16("Flags")?;
         let offset = usize::from(r.u16("PathOffset")?);
         let length = usize::from(r.u16("PathLength")?);
-        let path = even(buffer(&r, offset, length, Self::FIXED, "PathName")?, "PathName")?;
+        let path = even(
+            buffer(&r, offset, length, Self::FIXED, "PathName")?,
+            "PathName",
+        )?;
         Ok(Self { flags, path })
     }
 

@@ -14,7 +14,10 @@ pub struct FileId {
 impl FileId {
     /// All ones: no file (FSCTLs about the server; in a related compound, the
     /// file of the message before).
-    pub const NONE: FileId = FileId { persistent: u64::MAX, volatile: u64::MAX };
+    pub const NONE: FileId = FileId {
+        persistent: u64::MAX,
+        volatile: u64::MAX,
+    };
 
     /// Whether all bits are ones.
     pub fn is_none(self) -> bool {
@@ -22,7 +25,10 @@ impl FileId {
     }
 
     pub(crate) fn read(r: &mut Reader<'_>) -> Result<Self> {
-        Ok(Self { persistent: r.u64("FileId.Persistent")?, volatile: r.u64("FileId.Volatile")? })
+        Ok(Self {
+            persistent: r.u64("FileId.Persistent")?,
+            volatile: r.u64("FileId.Volatile")?,
+        })
     }
 
     pub(crate) fn write(self, w: &mut Writer<'_>) {

@@ -48,7 +48,15 @@ impl<'a> WriteRequest<'a> {
         let flags = r.u32("Flags")?;
         let channel_info = buffer(&r, info_at, info_len, Self::FIXED, "WriteChannelInfo")?;
         let data = buffer(&r, at, length, Self::FIXED, "Data")?;
-        Ok(Self { offset, file_id, channel, remaining_bytes, channel_info, flags, data })
+        Ok(Self {
+            offset,
+            file_id,
+            channel,
+            remaining_bytes,
+            channel_info,
+            flags,
+            data,
+        })
     }
 
     /// Appends the body behind the header.
@@ -62,7 +70,11 @@ impl<'a> WriteRequest<'a> {
         self.file_id.write(w);
         w.u32(self.channel);
         w.u32(self.remaining_bytes);
-        w.u16(if self.channel_info.is_empty() { 0 } else { info_at });
+        w.u16(if self.channel_info.is_empty() {
+            0
+        } else {
+            info_at
+        });
         w.u16(len16(self.channel_info));
         w.u32(self.flags);
         w.bytes(self.channel_info);

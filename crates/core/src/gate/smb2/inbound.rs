@@ -34,7 +34,9 @@ pub(crate) fn receive(frames: Vec<BytesMut>, keys: &dyn Keys, chain: usize) -> V
         .collect();
     let mut signed: Vec<(&mut Arrived, ChannelKey)> = Vec::new();
     for frame in &mut inbound {
-        let Inbound::Clear(parts) = frame else { continue };
+        let Inbound::Clear(parts) = frame else {
+            continue;
+        };
         let mut session = 0;
         for part in parts {
             if !part.header.is_related() {
@@ -51,7 +53,11 @@ pub(crate) fn receive(frames: Vec<BytesMut>, keys: &dyn Keys, chain: usize) -> V
     }
     let jobs: Vec<VerifyJob<'_>> = signed
         .iter()
-        .map(|(part, key)| VerifyJob { key: &key.0, sender: Sender::Client, message: &part.message })
+        .map(|(part, key)| VerifyJob {
+            key: &key.0,
+            sender: Sender::Client,
+            message: &part.message,
+        })
         .collect();
     let results = verify_batch(&jobs);
     for ((part, key), result) in signed.into_iter().zip(results) {
@@ -91,8 +97,11 @@ fn split(frame: &Bytes, chain: usize, check: impl Fn(&Header) -> Check) -> Inbou
             return Inbound::Broken("a response was sent to a server");
         }
         let message = frame.slice(start..end);
-        parts.push(Arrived { check: check(&header), header, message });
+        parts.push(Arrived {
+            check: check(&header),
+            header,
+            message,
+        });
     }
     Inbound::Clear(parts)
 }
-

@@ -22,7 +22,13 @@ pub(crate) fn announce(policy: &Effective, revision: u16) -> bool {
         moment: Moment::Negotiate(PeerFlags::default()),
     });
     // SMB2 has no refusal here; if there were one, insisting is the safe side.
-    !matches!(decision, Verdict::Accept(Protection { announce_required: false, .. }))
+    !matches!(
+        decision,
+        Verdict::Accept(Protection {
+            announce_required: false,
+            ..
+        })
+    )
 }
 
 /// A logon that succeeded, for the policy to judge.
@@ -73,15 +79,18 @@ pub(crate) struct LogonRefused {
 
 /// Policy's verdict on a new session, and its keys.
 pub(crate) fn establish(logon: &Logon<'_>) -> Result<Established, LogonRefused> {
-    let keys = logon.session_key.filter(|_| logon.identity == Identity::User).and_then(|key| {
-        SessionKeys::derive(
-            logon.dialect,
-            key.as_bytes(),
-            logon.preauth.map(Preauth::value),
-            logon.cipher,
-        )
-        .ok()
-    });
+    let keys = logon
+        .session_key
+        .filter(|_| logon.identity == Identity::User)
+        .and_then(|key| {
+            SessionKeys::derive(
+                logon.dialect,
+                key.as_bytes(),
+                logon.preauth.map(Preauth::value),
+                logon.cipher,
+            )
+            .ok()
+        });
     let protection = judge(logon, keys.is_some(), None)?;
     let secrets = keys.map(|keys| Arc::new(secrets(logon, &keys)));
     let key = secrets.as_ref().map(|s| s.signing.clone());
@@ -108,7 +117,10 @@ pub(crate) fn reestablish(
     key: Option<&ChannelKey>,
 ) -> Result<(SessionFacts, FinalSeal), LogonRefused> {
     let protection = judge(logon, facts.key, Some(facts.required))?;
-    let facts = SessionFacts { required: protection.required && facts.key, ..facts };
+    let facts = SessionFacts {
+        required: protection.required && facts.key,
+        ..facts
+    };
     Ok((facts, FinalSeal(key.filter(|_| protection.sign).cloned())))
 }
 
@@ -125,7 +137,10 @@ pub(crate) fn bind(logon: &Logon<'_>) -> Result<(ChannelKey, FinalSeal), LogonRe
             status: NtStatus::ACCESS_DENIED,
             reason: Reason::NoKeyUnderRequired,
         })?;
-    let key = ChannelKey(Arc::new(SigningKey::new(logon.algorithm, &keys.signing_key)));
+    let key = ChannelKey(Arc::new(SigningKey::new(
+        logon.algorithm,
+        &keys.signing_key,
+    )));
     Ok((key.clone(), FinalSeal(Some(key))))
 }
 
@@ -141,19 +156,24 @@ fn judge(
         moment: Moment::Session(SessionMoment {
             identity: logon.identity,
             key,
-            peer: PeerFlags { enabled: true, required: logon.peer_requires },
+            peer: PeerFlags {
+                enabled: true,
+                required: logon.peer_requires,
+            },
             established,
             response: MessageState::Unsigned,
         }),
     });
     match decision {
         Verdict::Accept(protection) => Ok(protection),
-        Verdict::Refuse { status, reason, .. } => {
-            Err(LogonRefused { status: refusal(status), reason })
-        }
-        Verdict::Ignore { reason } | Verdict::Disconnect { reason } => {
-            Err(LogonRefused { status: NtStatus::ACCESS_DENIED, reason })
-        }
+        Verdict::Refuse { status, reason, .. } => Err(LogonRefused {
+            status: refusal(status),
+            reason,
+        }),
+        Verdict::Ignore { reason } | Verdict::Disconnect { reason } => Err(LogonRefused {
+            status: NtStatus::ACCESS_DENIED,
+            reason,
+        }),
     }
 }
 
@@ -167,9 +187,11 @@ fn secrets(logon: &Logon<'_>, keys: &SessionKeys) -> SessionSecrets {
     });
     SessionSecrets {
         session: logon.session,
-        signing: ChannelKey(Arc::new(SigningKey::new(logon.algorithm, &keys.signing_key))),
+        signing: ChannelKey(Arc::new(SigningKey::new(
+            logon.algorithm,
+            &keys.signing_key,
+        ))),
         application: zeroize::Zeroizing::new(keys.application),
         transform,
     }
 }
-

@@ -124,7 +124,9 @@ impl Arrived {
 /// Whether this is a SESSION_SETUP with SMB2_SESSION_FLAG_BINDING.
 pub(crate) fn is_binding(header: &Header, message: &[u8]) -> bool {
     header.command == Command::SESSION_SETUP
-        && message.get(HEADER_LEN + 2).is_some_and(|flags| flags & 1 != 0)
+        && message
+            .get(HEADER_LEN + 2)
+            .is_some_and(|flags| flags & 1 != 0)
 }
 
 fn class_of(header: &Header, message: &[u8]) -> CommandClass {
@@ -236,21 +238,32 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
     let (state, seal) = match &arrived.check {
         Check::Encrypted(secrets) => (
             MessageState::Encrypted,
-            Seal { sign: None, encrypt: Some(Arc::clone(secrets)) },
+            Seal {
+                sign: None,
+                encrypt: Some(Arc::clone(secrets)),
+            },
         ),
-        Check::Unsigned => {
-            (MessageState::Unsigned, Seal { sign: admission.key.clone(), encrypt: None })
-        }
+        Check::Unsigned => (
+            MessageState::Unsigned,
+            Seal {
+                sign: admission.key.clone(),
+                encrypt: None,
+            },
+        ),
         Check::Checked(..) | Check::NoKey => {
             let state = match (&arrived.check, &admission.key) {
                 (_, None) => MessageState::SignedNoKey,
                 (Check::Checked(key, right), Some(now)) if key.is(now) => verified(*right),
                 // The key came or changed after the batch was verified.
-                (_, Some(now)) => {
-                    verified(now.0.verify(Sender::Client, &arrived.message).is_ok())
-                }
+                (_, Some(now)) => verified(now.0.verify(Sender::Client, &arrived.message).is_ok()),
             };
-            (state, Seal { sign: admission.key.clone(), encrypt: None })
+            (
+                state,
+                Seal {
+                    sign: admission.key.clone(),
+                    encrypt: None,
+                },
+            )
         }
     };
     let class = class_of(&arrived.header, &arrived.message);
@@ -267,10 +280,17 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
         encrypt: seal.encrypt.clone(),
     };
     match decision {
-        Verdict::Accept(Protection { sign, reason, .. }) => {
-            Ok(Admitted { seal: sealed(sign), class, state, reason })
-        }
-        Verdict::Refuse { status, sign, reason } => Err(Refused::Reply {
+        Verdict::Accept(Protection { sign, reason, .. }) => Ok(Admitted {
+            seal: sealed(sign),
+            class,
+            state,
+            reason,
+        }),
+        Verdict::Refuse {
+            status,
+            sign,
+            reason,
+        } => Err(Refused::Reply {
             status: refusal(status),
             reason,
             seal: RefusalSeal(sealed(sign)),
@@ -281,7 +301,11 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
 }
 
 fn verified(right: bool) -> MessageState {
-    if right { MessageState::Verified } else { MessageState::BadSignature }
+    if right {
+        MessageState::Verified
+    } else {
+        MessageState::BadSignature
+    }
 }
 
 fn refusal(status: RefuseStatus) -> NtStatus {
@@ -294,10 +318,13 @@ fn refusal(status: RefuseStatus) -> NtStatus {
 
 /// The dialect's family.
 pub(crate) fn family(revision: u16) -> Family {
-    if revision == dialect::SMB_3_1_1 { Family::Smb311 } else { Family::Smb2 }
+    if revision == dialect::SMB_3_1_1 {
+        Family::Smb311
+    } else {
+        Family::Smb2
+    }
 }
 
 /// How the final SESSION_SETUP response is signed. Only the gate makes one.
 #[derive(Debug, Clone)]
 pub struct FinalSeal(Option<ChannelKey>);
-

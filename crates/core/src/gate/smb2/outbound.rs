@@ -85,9 +85,9 @@ impl Outgoing {
     }
 
     fn new(seal: Seal, kind: Kind, mut header: Header, mut buffer: Vec<u8>, body: usize) -> Self {
-        let key = seal.sign.filter(|_| {
-            kind == Kind::Final && seal.encrypt.is_none() && header.session_id != 0
-        });
+        let key = seal
+            .sign
+            .filter(|_| kind == Kind::Final && seal.encrypt.is_none() && header.session_id != 0);
         header.flags.set(HeaderFlags::SIGNED, key.is_some());
         header.signature = [0; 16];
         let mut body = body;
@@ -136,10 +136,12 @@ impl Outgoing {
         if let Some(place) = self.buffer.get_mut(at..at + 4) {
             place.copy_from_slice(&next_command);
         }
-        self.buffer.extend_from_slice(next.buffer.get(next.start..).unwrap_or_default());
-        self.parts.extend(
-            next.parts.iter().map(|p| OutgoingPart { offset: padded + p.offset, key: p.key.clone() }),
-        );
+        self.buffer
+            .extend_from_slice(next.buffer.get(next.start..).unwrap_or_default());
+        self.parts.extend(next.parts.iter().map(|p| OutgoingPart {
+            offset: padded + p.offset,
+            key: p.key.clone(),
+        }));
     }
 
     /// Signs what is to be signed now, and gives the message as it will be on
@@ -167,7 +169,11 @@ impl Outgoing {
             let (message, after) = rest.split_at_mut(length);
             rest = after;
             if let Some(key) = &part.key {
-                jobs.push(SignJob { key: &key.0, sender: Sender::Server, message });
+                jobs.push(SignJob {
+                    key: &key.0,
+                    sender: Sender::Server,
+                    message,
+                });
             }
         }
         jobs
@@ -177,9 +183,17 @@ impl Outgoing {
         let mut message = self.start;
         if let Some(secrets) = &self.encrypt {
             let transform = secrets.transform.as_ref().ok_or("no cipher")?;
-            message = message.checked_sub(TRANSFORM_HEADER).ok_or("no room for a transform")?;
-            let nonce = transform.nonces.next().map_err(|_| "nonces are exhausted")?;
-            let place = self.buffer.get_mut(message..).ok_or("no room for a transform")?;
+            message = message
+                .checked_sub(TRANSFORM_HEADER)
+                .ok_or("no room for a transform")?;
+            let nonce = transform
+                .nonces
+                .next()
+                .map_err(|_| "nonces are exhausted")?;
+            let place = self
+                .buffer
+                .get_mut(message..)
+                .ok_or("no room for a transform")?;
             transform
                 .seal
                 .seal_in_place(place, secrets.session, nonce)

@@ -39,7 +39,10 @@ pub(super) fn resume_key(cx: &Context<'_>, entry: &FileOpen, asked: Asked) -> St
 
 fn source(cx: &Context<'_>, key: &[u8; 24]) -> Option<Arc<Open>> {
     let mut r = Reader::new(key);
-    let id = FileId { persistent: r.u64("key").ok()?, volatile: r.u64("key").ok()? };
+    let id = FileId {
+        persistent: r.u64("key").ok()?,
+        volatile: r.u64("key").ok()?,
+    };
     let session = cx.session()?;
     if r.u64("key").ok()? != session.id {
         return None;
@@ -88,7 +91,11 @@ pub(super) fn copy(cx: &mut Context<'_>, to: &Arc<Open>, asked: Asked, input: &[
         return Step::Fail(NtStatus::INVALID_DEVICE_REQUEST);
     }
     if request.chunks.is_empty() {
-        return counts(asked, NtStatus::SUCCESS, fsctl::CopyChunkResponse::default());
+        return counts(
+            asked,
+            NtStatus::SUCCESS,
+            fsctl::CopyChunkResponse::default(),
+        );
     }
     let mut copy = Copy {
         asked,
@@ -98,7 +105,9 @@ pub(super) fn copy(cx: &mut Context<'_>, to: &Arc<Open>, asked: Asked, input: &[
         source_end: 0,
         done: fsctl::CopyChunkResponse::default(),
     };
-    let stat = FsCall::Stat { open: Arc::clone(&copy.from) };
+    let stat = FsCall::Stat {
+        open: Arc::clone(&copy.from),
+    };
     Step::call(stat, move |_, result| match result {
         Ok(FsReply::Metadata(m)) => {
             copy.source_end = m.end_of_file;
@@ -131,7 +140,9 @@ fn next(mut copy: Copy) -> Step {
     };
     let length = u64::from(chunk.length);
     let inside = |offset: u64| {
-        offset.checked_add(length).filter(|end| i64::try_from(*end).is_ok())
+        offset
+            .checked_add(length)
+            .filter(|end| i64::try_from(*end).is_ok())
     };
     let (Some(source_end), Some(_)) = (inside(chunk.source_offset), inside(chunk.target_offset))
     else {
@@ -154,7 +165,9 @@ fn next(mut copy: Copy) -> Step {
             copy.done.total_bytes_written =
                 copy.done.total_bytes_written.saturating_add(chunk.length);
             if Arc::ptr_eq(&copy.from, &copy.to) {
-                copy.source_end = copy.source_end.max(chunk.target_offset.saturating_add(length));
+                copy.source_end = copy
+                    .source_end
+                    .max(chunk.target_offset.saturating_add(length));
             }
             next(copy)
         }
@@ -173,7 +186,11 @@ mod tests {
 
     #[test]
     fn limits_are_those_told() {
-        let chunk = |length| fsctl::CopyChunk { source_offset: 0, target_offset: 0, length };
+        let chunk = |length| fsctl::CopyChunk {
+            source_offset: 0,
+            target_offset: 0,
+            length,
+        };
         assert!(within_limits(&[]));
         assert!(within_limits(&[chunk(MAX_CHUNK); 16]));
         assert!(!within_limits(&[chunk(MAX_CHUNK); 17]));

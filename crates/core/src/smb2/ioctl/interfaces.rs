@@ -3,8 +3,8 @@
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::{Capabilities, fsctl};
 
-use super::Asked;
 use super::super::handler::{Context, Step};
+use super::Asked;
 
 /// Speed told of an interface whose speed is not known: 1 Gbit/s.
 const LINK_SPEED: u64 = 1_000_000_000;

@@ -8,9 +8,7 @@ mod reparse;
 use std::sync::Arc;
 
 use countersign_fs::{FsError, FsReply, Open};
-use countersign_wire::smb2::{
-    IOCTL_IS_FSCTL, IoctlRequest, IoctlResponse, fsctl,
-};
+use countersign_wire::smb2::{IOCTL_IS_FSCTL, IoctlRequest, IoctlResponse, fsctl};
 use countersign_wire::{NtStatus, Writer};
 
 use super::handler::{Context, Response, Step};
@@ -69,8 +67,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     }
     let limit = cx.max_transact();
     let input = u32::try_from(request.input.len()).unwrap_or(u32::MAX);
-    if input > limit || request.max_output_response > limit || request.max_input_response > limit
-    {
+    if input > limit || request.max_output_response > limit || request.max_input_response > limit {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
     let asked = Asked {
@@ -100,7 +97,11 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
 /// What is answered to a control nobody knows.
 fn unknown(cx: &Context<'_>) -> Step {
     let pipe = cx.tree().is_some_and(|t| t.is_pipe());
-    Step::Fail(if pipe { NtStatus::FS_DRIVER_REQUIRED } else { NtStatus::INVALID_DEVICE_REQUEST })
+    Step::Fail(if pipe {
+        NtStatus::FS_DRIVER_REQUIRED
+    } else {
+        NtStatus::INVALID_DEVICE_REQUEST
+    })
 }
 
 fn validate(cx: &Context<'_>, asked: Asked, input: &[u8], max: u32) -> Step {
@@ -126,9 +127,7 @@ fn on_file(
     input: &[u8],
 ) -> Step {
     match asked.code {
-        fsctl::SRV_ENUMERATE_SNAPSHOTS if asked.max < 16 => {
-            Step::Fail(NtStatus::INVALID_PARAMETER)
-        }
+        fsctl::SRV_ENUMERATE_SNAPSHOTS if asked.max < 16 => Step::Fail(NtStatus::INVALID_PARAMETER),
         fsctl::SRV_ENUMERATE_SNAPSHOTS => {
             asked.ok(|w| fsctl::SnapshotArray::default().encode(asked.max, w))
         }

@@ -17,7 +17,10 @@ const RANGE: usize = 16;
 /// FSCTL_SET_SPARSE; without a buffer it means yes.
 pub(super) fn set_sparse(open: &Arc<Open>, asked: Asked, input: &[u8]) -> Step {
     let sparse = input.first().is_none_or(|b| *b != 0);
-    let call = FsCall::SetSparse { open: Arc::clone(open), sparse };
+    let call = FsCall::SetSparse {
+        open: Arc::clone(open),
+        sparse,
+    };
     Step::call(call, move |_, result| asked.done(result))
 }
 
@@ -30,7 +33,11 @@ pub(super) fn zero(open: &Arc<Open>, asked: Asked, input: &[u8]) -> Step {
     if offset > beyond || i64::try_from(beyond).is_err() {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
-    let call = FsCall::ZeroRange { open: Arc::clone(open), offset, beyond };
+    let call = FsCall::ZeroRange {
+        open: Arc::clone(open),
+        offset,
+        beyond,
+    };
     Step::call(call, move |_, result| asked.done(result))
 }
 
@@ -44,7 +51,11 @@ pub(super) fn allocated(open: &Arc<Open>, asked: Asked, input: &[u8]) -> Step {
     if end.is_none_or(|end| i64::try_from(end).is_err()) {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
-    let call = FsCall::AllocatedRanges { open: Arc::clone(open), offset, length };
+    let call = FsCall::AllocatedRanges {
+        open: Arc::clone(open),
+        offset,
+        length,
+    };
     Step::call(call, move |_, result| match result {
         Ok(FsReply::Ranges(ranges)) => {
             let fit = ranges.len().min(asked.max / RANGE);
@@ -57,7 +68,14 @@ pub(super) fn allocated(open: &Arc<Open>, asked: Asked, input: &[u8]) -> Step {
                 out.extend_from_slice(&length.to_le_bytes());
             }
             let all = fit == ranges.len();
-            asked.answer(if all { NtStatus::SUCCESS } else { NtStatus::BUFFER_OVERFLOW }, &out)
+            asked.answer(
+                if all {
+                    NtStatus::SUCCESS
+                } else {
+                    NtStatus::BUFFER_OVERFLOW
+                },
+                &out,
+            )
         }
         Ok(_) => Step::Fail(NtStatus::INTERNAL_ERROR),
         Err(error) => Step::Fail(status::of(error)),

@@ -17,7 +17,9 @@ const HEADER: usize = 8;
 
 /// FSCTL_GET_REPARSE_POINT.
 pub(super) fn get(open: &Arc<Open>, asked: Asked) -> Step {
-    let call = FsCall::GetReparse { open: Arc::clone(open) };
+    let call = FsCall::GetReparse {
+        open: Arc::clone(open),
+    };
     Step::call(call, move |_, result| match result {
         Ok(FsReply::Bytes(_)) if asked.max < HEADER => Step::Fail(NtStatus::BUFFER_TOO_SMALL),
         Ok(FsReply::Bytes(data)) => match data.get(..asked.max) {
@@ -45,7 +47,11 @@ pub(super) fn set(open: &Arc<Open>, asked: Asked, input: &[u8]) -> Step {
         return Step::Fail(NtStatus::IO_REPARSE_DATA_INVALID);
     }
     let (tag, data) = (buffer.tag, buffer.data.to_vec());
-    let call = FsCall::SetReparse { open: Arc::clone(open), tag, data };
+    let call = FsCall::SetReparse {
+        open: Arc::clone(open),
+        tag,
+        data,
+    };
     Step::call(call, move |_, result| asked.done(result))
 }
 
@@ -57,7 +63,11 @@ pub(super) fn delete(open: &Arc<Open>, asked: Asked, input: &[u8]) -> Step {
     if !buffer.data.is_empty() {
         return Step::Fail(NtStatus::IO_REPARSE_DATA_INVALID);
     }
-    let call = FsCall::SetReparse { open: Arc::clone(open), tag: buffer.tag, data: Vec::new() };
+    let call = FsCall::SetReparse {
+        open: Arc::clone(open),
+        tag: buffer.tag,
+        data: Vec::new(),
+    };
     Step::call(call, move |_, result| asked.done(result))
 }
 
@@ -66,7 +76,10 @@ pub(super) fn object_id(open: &Arc<Open>, asked: Asked, create: bool) -> Step {
     if asked.max < OBJECT_ID {
         return Step::Fail(NtStatus::INVALID_PARAMETER);
     }
-    let call = FsCall::ObjectId { open: Arc::clone(open), create };
+    let call = FsCall::ObjectId {
+        open: Arc::clone(open),
+        create,
+    };
     Step::call(call, move |_, result| match result {
         Ok(FsReply::Bytes(id)) => asked.answer(NtStatus::SUCCESS, &id),
         Ok(_) => Step::Fail(NtStatus::INTERNAL_ERROR),
