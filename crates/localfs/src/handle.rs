@@ -364,8 +364,7 @@ impl Handle for LocalHandle {
         }
         self.changed();
         let length = beyond - offset;
-        let attributes = self.dos()?.attributes.unwrap_or_default();
-        let ways: &[FallocateFlags] = if attributes.contains(FileAttributes::SPARSE_FILE) {
+        let ways: &[FallocateFlags] = if self.sparse()? {
             &[FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE]
         } else {
             &[FallocateFlags::ZERO_RANGE]

@@ -272,9 +272,27 @@ fn streams_live_and_die_with_their_file() {
     assert_eq!(names("folder"), []);
     fs.open(&p("made:x"), &new_file()).unwrap();
     assert_eq!(attributes(&fs, "made"), FileAttributes::ARCHIVE);
-    for bad in ["made:\u{F029}\u{F029}", "made:..", "made:."] {
-        assert!(fs.open(&p(bad), &new_file()).is_err(), "{bad}");
+    // Nearly any character may be in a stream's name, and it stays where it belongs.
+    for odd in ["?Stream*", "\u{5}Four\n", "end.", "a \"b\" "] {
+        let path = p("made").with_stream(odd);
+        fs.open(&path, &new_file())
+            .unwrap()
+            .write(odd.as_bytes(), 0)
+            .unwrap();
+        assert!(names("made").iter().any(|(n, _)| n == odd), "{odd:?}");
+        assert_eq!(
+            fs.open(&path, &new_file()).unwrap_err(),
+            FsError::NameCollision
+        );
+        fs.remove(&path).unwrap();
     }
+    for bad in ["..", ".", "a/b", "\u{F029}\u{F029}"] {
+        assert!(
+            fs.open(&p("made").with_stream(bad), &new_file()).is_err(),
+            "{bad}"
+        );
+    }
+    assert_eq!(names("made").len(), 2);
 }
 
 #[test]
@@ -413,7 +431,7 @@ fn renames_and_links_collide_without_regard_to_case() {
 #[test]
 fn listings_stay_whole_while_the_folder_changes() {
     let (dir, fs) = share();
-    for i in 0..3000 {
+    for i in 0..1000 {
         std::fs::write(dir.path().join(format!("f{i:04}")), b"").unwrap();
     }
     let h = fs.open(&p(""), &read()).unwrap();
@@ -432,16 +450,16 @@ fn listings_stay_whole_while_the_folder_changes() {
         create(&fs, &format!("new{}", e.name));
         seen.push(e.name);
     }
-    assert!(asked >= 3000);
+    assert!(asked >= 1000);
     let mut old: Vec<_> = seen
         .iter()
         .filter(|n| n.starts_with('f'))
         .cloned()
         .collect();
     old.sort();
-    assert_eq!(old.len(), 300);
+    assert_eq!(old.len(), 100);
     old.dedup();
-    assert_eq!(old.len(), 300);
+    assert_eq!(old.len(), 100);
     // Two listings of one handle do not share a position.
     let (mut a, mut b) = (h.list().unwrap(), h.list().unwrap());
     for _ in 0..10 {
