@@ -34,9 +34,13 @@ pub fn validate(cx: &Context<'_>, input: &[u8], max_output: u32) -> Validated {
         && sent.capabilities == negotiated.client_capabilities.bits()
         && sent.security_mode == negotiated.client_security_mode.bits()
         && sent.dialects == negotiated.client_dialects;
-    // An SMB1 NEGOTIATE that was answered with 2.0.2 carried none of these: who
-    // knows this control knows later dialects, and somebody took them away.
-    if !same {
+    // An SMB1 NEGOTIATE that was answered with 2.0.2 carried none of these. A client
+    // that has no later dialect (smbclient limited to 2.0.2) lost nothing by it;
+    // from any other somebody took them away.
+    let only_2_0_2 = negotiated.multi_protocol
+        && negotiated.dialect == dialect::SMB_2_0_2
+        && sent.dialects == [dialect::SMB_2_0_2];
+    if !same && !only_2_0_2 {
         return Validated::Drop("negotiation was tampered with");
     }
     let mut out = Vec::with_capacity(24);
