@@ -68,7 +68,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
         ],
     ),
     ("aws-lc-sys", &["countersign-kernels"]),
-    ("aws-lc-rs", &["countersign-kernels"]),
+    ("aws-lc-rs", &["countersign-kernels", "countersign-crypto"]),
 ];
 
 pub(crate) fn run() -> Res<bool> {

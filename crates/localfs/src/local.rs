@@ -71,7 +71,7 @@ pub struct LocalFs {
     shared: Arc<Shared>,
 }
 
-/// What [`LocalFs::change`] closures fail with: the host's error or our own.
+/// What the closures of `Folders::change` fail with: the host's error or our own.
 enum Failed {
     Host(Errno),
     Own(FsError),

@@ -14,7 +14,7 @@ use super::{Info, attributes};
 /// Which call of the file service a class is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileSource {
-    /// `FsCall::Stat`, then [`file`].
+    /// `FsCall::Stat`, then [`file()`].
     Stat,
     /// `FsCall::Streams`, then [`streams`].
     Streams,

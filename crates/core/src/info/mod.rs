@@ -1,9 +1,9 @@
 //! Information classes ([MS-FSCC] 2.4 and 2.5) made of the file service's
 //! facts, for both front ends.
 //!
-//! A query goes: [`file_source`] says which call the class needs, [`file`],
-//! [`streams`], [`names`], [`eas`] or [`volume`] make the bytes, and [`Info::fit`]
-//! applies the rule about buffers that are too small. A set goes: [`set`]
+//! A query goes: [`file_source`] says which call the class needs, [`file()`],
+//! `streams`, `names`, `eas` or [`volume()`] make the bytes, and [`Info::fit`]
+//! applies the rule about buffers that are too small. A set goes: [`mod@set`]
 //! decodes to the [`FsCall`](countersign_fs::FsCall) to make.
 
 mod directory;
