@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use countersign_fs::Event;
 use countersign_wire::FileTime;
 
+use crate::config::Dialect;
 use crate::gate::Sealed;
 use crate::link::{FrontEnd, Link, PolicyOutcome};
 use crate::server::Server;
@@ -155,7 +156,10 @@ impl Connection {
         self.front = match first.get(..4) {
             Some(b"\xFESMB") => Front::Chosen(Box::new(smb2::Smb2::new(&self.link, now))),
             Some(b"\xFFSMB") => match multi_protocol(first) {
-                Some(offer) if offer.wildcard || offer.smb202 => {
+                // With SMB1 as the highest dialect the offer of SMB2 is passed over.
+                Some(offer)
+                    if config.max_dialect > Dialect::Smb1 && (offer.wildcard || offer.smb202) =>
+                {
                     Front::Chosen(Box::new(smb2::Smb2::new(&self.link, now)))
                 }
                 Some(_) if config.smb1 => Front::Chosen(smb1::start(&mut self.link, now)),
