@@ -138,6 +138,13 @@ impl Ace {
         let kind = r.u8("AceType")?;
         let flags = AceFlags::from_bits_retain(r.u8("AceFlags")?);
         let size = usize::from(r.u16("AceSize")?);
+        // [MS-DTYP] 2.4.4.1.
+        if !size.is_multiple_of(4) {
+            return Err(DecodeError::Invalid {
+                field: "AceSize",
+                reason: "is not a multiple of 4",
+            });
+        }
         let invalid = DecodeError::Invalid {
             field: "AceSize",
             reason: "is smaller than a header",
