@@ -1,0 +1,3 @@
+//! The SMB client library: connections, shares, files and transfers over tokio,
+//! SMB1 to SMB 3.1.1, the two client settings obeyed.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! A share mounted over FUSE.
