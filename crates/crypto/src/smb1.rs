@@ -86,30 +86,18 @@ pub fn sign_batch(jobs: &mut [SignJob<'_>]) {
     if let [job] = jobs {
         return job.key.sign(job.sequence, job.message);
     }
-    let fields: Vec<_> = jobs
+    let views: Vec<_> = jobs
         .iter()
-        .map(|job| u64::from(job.sequence).to_le_bytes())
-        .collect();
-    let (places, hashes): (Vec<_>, Vec<_>) = jobs
-        .iter()
-        .zip(&fields)
-        .enumerate()
-        .filter_map(|(place, (job, field))| {
-            let message = pieces(job.message, field)?;
-            Some((
-                place,
-                Md5Job {
-                    key: &job.key.0,
-                    message,
-                },
-            ))
+        .map(|job| VerifyJob {
+            key: job.key,
+            sequence: job.sequence,
+            message: job.message,
         })
-        .unzip();
-    let mut tags = vec![Tag::default(); hashes.len()];
-    Md5Key::batch(&hashes, &mut tags);
-    for (place, tag) in places.into_iter().zip(&tags) {
-        if let Some(job) = jobs.get_mut(place) {
-            put(job.message, tag);
+        .collect();
+    let tags = tags(&views);
+    for (job, tag) in jobs.iter_mut().zip(tags) {
+        if let Some(tag) = tag {
+            put(job.message, &tag);
         }
     }
 }
@@ -121,6 +109,14 @@ pub fn verify_batch(jobs: &[VerifyJob<'_>]) -> Vec<Result<(), BadSignature>> {
     if let [job] = jobs {
         return vec![job.key.verify(job.sequence, job.message)];
     }
+    jobs.iter()
+        .zip(tags(jobs))
+        .map(|(job, tag)| check(job.message, &tag.ok_or(BadSignature)?))
+        .collect()
+}
+
+/// The hash of each message; `None` of what is too short to be one.
+fn tags(jobs: &[VerifyJob<'_>]) -> Vec<Option<Tag>> {
     let fields: Vec<_> = jobs
         .iter()
         .map(|job| u64::from(job.sequence).to_le_bytes())
@@ -140,15 +136,15 @@ pub fn verify_batch(jobs: &[VerifyJob<'_>]) -> Vec<Result<(), BadSignature>> {
             ))
         })
         .unzip();
-    let mut tags = vec![Tag::default(); hashes.len()];
-    Md5Key::batch(&hashes, &mut tags);
-    let mut results = vec![Err(BadSignature); jobs.len()];
-    for (place, tag) in places.into_iter().zip(&tags) {
-        if let (Some(result), Some(job)) = (results.get_mut(place), jobs.get(place)) {
-            *result = check(job.message, tag);
+    let mut made = vec![Tag::default(); hashes.len()];
+    Md5Key::batch(&hashes, &mut made);
+    let mut out = vec![None; jobs.len()];
+    for (place, tag) in places.into_iter().zip(made) {
+        if let Some(slot) = out.get_mut(place) {
+            *slot = Some(tag);
         }
     }
-    results
+    out
 }
 
 fn pieces<'a>(message: &'a [u8], field: &'a [u8; LENGTH]) -> Option<Message<'a>> {

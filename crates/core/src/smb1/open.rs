@@ -281,9 +281,23 @@ pub(super) async fn nt_create_andx(cx: &mut Request, block: &Block<'_>) -> Answe
     };
     let opened = nt_open(cx, create).await?;
     let fid = register(cx, &opened).await?;
+    let response = opened_words(cx, &opened, fid, extended);
+    Ok(nt_reply(
+        &response,
+        extended.then_some(opened.rights.maximal.bits()),
+    ))
+}
+
+/// What both responses tell of a file.
+fn opened_words(
+    cx: &Request,
+    opened: &Opened,
+    fid: u16,
+    extended: bool,
+) -> wire::NtCreateAndxResponseWords {
     let m = &opened.metadata;
-    let response = wire::NtCreateAndxResponseWords {
-        oplock_level: nt_oplock(cx, &opened),
+    wire::NtCreateAndxResponseWords {
+        oplock_level: nt_oplock(cx, opened),
         fid,
         create_disposition: opened.action as u32,
         create_time: m.times.creation,
@@ -296,13 +310,10 @@ pub(super) async fn nt_create_andx(cx: &mut Request, block: &Block<'_>) -> Answe
         resource_type: RESOURCE_DISK,
         nm_pipe_status: if extended { 7 } else { 0 },
         directory: u8::from(m.is_directory()),
-    };
-    Ok(nt_reply(
-        &response,
-        extended.then_some(opened.rights.maximal.bits()),
-    ))
+    }
 }
 
+/// What both responses tell of a pipe.
 fn pipe_words(fid: u16) -> wire::NtCreateAndxResponseWords {
     wire::NtCreateAndxResponseWords {
         oplock_level: 0,
@@ -392,22 +403,7 @@ pub(super) async fn nt_transact_create(
     };
     let opened = nt_open(cx, create).await?;
     let fid = register(cx, &opened).await?;
-    let m = &opened.metadata;
-    let words = wire::NtCreateAndxResponseWords {
-        oplock_level: nt_oplock(cx, &opened),
-        fid,
-        create_disposition: opened.action as u32,
-        create_time: m.times.creation,
-        last_access_time: m.times.last_access,
-        last_write_time: m.times.last_write,
-        last_change_time: m.times.change,
-        ext_file_attributes: ext_attributes(m.attributes),
-        allocation_size: m.allocation_size,
-        end_of_file: m.end_of_file,
-        resource_type: RESOURCE_DISK,
-        nm_pipe_status: if extended { 7 } else { 0 },
-        directory: u8::from(m.is_directory()),
-    };
+    let words = opened_words(cx, &opened, fid, extended);
     Ok(nt_transact_answer(
         &words,
         extended.then_some(opened.rights.maximal.bits()),
