@@ -355,14 +355,11 @@ fn the_embedded_default_says_how_to_connect_and_stops_cleanly() {
 
 fn value_of(state: &str, setting: &str) -> (String, String) {
     let shown = json(&good(run(&["policy", "show", "--json", "--state", state])));
-    let settings = shown["servers"][0]["settings"].as_array().unwrap().clone();
-    let one = settings
-        .iter()
-        .find(|one| one["setting"] == setting)
-        .unwrap();
+    let one = &shown["settings"][setting];
+    assert_eq!(one, &shown["servers"][0]["settings"][setting]);
     (
-        one["value"].as_str().unwrap().to_owned(),
-        one["source"].as_str().unwrap().to_owned(),
+        one["effective"].as_str().unwrap().to_owned(),
+        one["source"]["name"].as_str().unwrap().to_owned(),
     )
 }
 

@@ -1,6 +1,6 @@
 //! Layers of policy and what they come to.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde::ser::SerializeStruct as _;
@@ -8,49 +8,7 @@ use serde::ser::SerializeStruct as _;
 use crate::posture::Posture;
 use crate::profile::{Profile, Role};
 use crate::settings::{Setting, Settings, Value};
-
-/// Where a value comes from, weakest first.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// Nobody set it: no layer defines the setting.
-    Nobody,
-    /// The profile's default for the role.
-    Profile(Profile, Role),
-    /// The configuration file (local policy of that process).
-    Configuration,
-    /// The command line (local policy of that process).
-    CommandLine,
-    /// The local policy store.
-    Local,
-    /// Group Policy linked to the site.
-    Site(String),
-    /// Group Policy linked to the domain.
-    Domain(String),
-    /// Group Policy linked to an organisational unit.
-    OrganisationalUnit(String),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Nobody => f.pad("nobody"),
-            Source::Profile(profile, role) => f.pad(&format!("profile {profile} ({role})")),
-            Source::Configuration => f.pad("configuration file"),
-            Source::CommandLine => f.pad("command line"),
-            Source::Local => f.pad("local policy"),
-            Source::Site(name) => f.pad(&format!("site policy {name}")),
-            Source::Domain(name) => f.pad(&format!("domain policy {name}")),
-            Source::OrganisationalUnit(name) => f.pad(&format!("OU policy {name}")),
-        }
-    }
-}
-
-/// As it is shown to people.
-impl Serialize for Source {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+use crate::source::Source;
 
 /// One layer: who speaks, what it says, since when (seconds since 1970, if known).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,10 +46,12 @@ pub struct Shadowed {
     pub source: Source,
     /// What it said.
     pub value: Value,
+    /// Since when, seconds since 1970.
+    pub since: Option<u64>,
 }
 
 /// One setting in force.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The setting.
     pub setting: Setting,
@@ -135,37 +95,45 @@ impl Layers {
     }
 
     fn standing(&self, setting: Setting) -> Standing {
+        let position = Setting::ALL.iter().position(|one| *one == setting);
+        let since = |layer: &Layer| position.and_then(|at| layer.since.get(at).copied().flatten());
         let mut speaking = self
             .layers
             .iter()
             .rev()
             .filter(|layer| layer.settings.get(setting) != Value::NotDefined);
-        let (value, source, since) = match speaking.next() {
-            Some(layer) => {
-                let position = Setting::ALL.iter().position(|one| *one == setting);
-                let since = position.and_then(|at| layer.since.get(at).copied().flatten());
-                (layer.settings.get(setting), layer.source.clone(), since)
-            }
-            None => (Value::NotDefined, Source::Nobody, None),
+        let (value, source, since_when) = match speaking.next() {
+            Some(layer) => (
+                layer.settings.get(setting),
+                layer.source.clone(),
+                since(layer),
+            ),
+            // The weakest layer has a word for every setting, be it "not defined".
+            None => match self.layers.first() {
+                Some(layer) => (Value::NotDefined, layer.source.clone(), None),
+                None => (Value::NotDefined, Source::Nobody, None),
+            },
         };
         let shadowed = speaking
             .map(|layer| Shadowed {
                 source: layer.source.clone(),
                 value: layer.settings.get(setting),
+                since: since(layer),
             })
             .collect();
         Standing {
             setting,
             value,
             source,
-            since,
+            since: since_when,
             shadowed,
         }
     }
 }
 
-/// The four settings in force, each with its source. Serialised it also says what
-/// they come to: `effect.server.smb1` and the like.
+/// The four settings in force, each with its source. Serialised: `settings`, an object
+/// by the settings' names with `effective`, `source`, `shadowed`, `since`, `smb1` and
+/// `smb2`; and what they come to for each side, `effect.server.smb1` and the like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
     standing: [Standing; 4],
@@ -184,6 +152,30 @@ impl Serialize for Effective {
             server: Side,
             client: Side,
         }
+        #[derive(Serialize)]
+        struct Row<'a> {
+            effective: Value,
+            source: &'a Source,
+            shadowed: &'a [Shadowed],
+            since: Option<u64>,
+            smb1: &'static str,
+            smb2: &'static str,
+        }
+        let rows: BTreeMap<&str, Row<'_>> = self
+            .standing
+            .iter()
+            .map(|standing| {
+                let row = Row {
+                    effective: standing.value,
+                    source: &standing.source,
+                    shadowed: &standing.shadowed,
+                    since: standing.since,
+                    smb1: self.smb1_effect(standing.setting),
+                    smb2: self.smb2_effect(standing.setting),
+                };
+                (standing.setting.name(), row)
+            })
+            .collect();
         let side = |posture: Posture, requires: bool| Side {
             smb1: posture.name(),
             smb2: if requires { "required" } else { "enabled" },
@@ -193,7 +185,7 @@ impl Serialize for Effective {
             client: side(self.client_posture(), self.client_requires()),
         };
         let mut object = serializer.serialize_struct("Effective", 3)?;
-        object.serialize_field("settings", &self.standing)?;
+        object.serialize_field("settings", &rows)?;
         object.serialize_field("declined", &self.declined)?;
         object.serialize_field("effect", &effect)?;
         object.end()

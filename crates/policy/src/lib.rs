@@ -6,7 +6,9 @@
 //! change means for a session that exists already.
 #![forbid(unsafe_code)]
 
+mod effect;
 mod facts;
+mod group_layers;
 mod layers;
 mod live;
 mod posture;
@@ -15,18 +17,21 @@ mod reason;
 mod settings;
 mod smb1;
 mod smb2;
+mod source;
 mod verdict;
 
 pub use facts::{
     CommandClass, Facts, Family, Identity, MessageFacts, MessageState, Moment, PeerFlags,
     SessionFacts, SessionMoment, Side, SignedSoFar,
 };
-pub use layers::{Effective, Layer, Layers, Shadowed, Source, Standing};
+pub use group_layers::{GpoLayer, GroupPolicyLayers};
+pub use layers::{Effective, Layer, Layers, Shadowed, Standing};
 pub use live::{LiveChange, live_change};
 pub use posture::Posture;
 pub use profile::{Profile, Role};
 pub use reason::Reason;
 pub use settings::{ParseError, Setting, Settings, Value};
+pub use source::{ContainerKind, GpoRef, Source};
 pub use verdict::{
     Protection, RefuseStatus, ReplyKind, Verdict, reply_is_signed, request_is_signed, verdict,
 };

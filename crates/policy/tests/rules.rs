@@ -4,10 +4,10 @@
 #![allow(clippy::panic, reason = "a test's own helpers may fail loudly")]
 
 use countersign_policy::{
-    CommandClass, Effective, Facts, Family, Identity, Layer, Layers, LiveChange, MessageFacts,
-    MessageState, Moment, PeerFlags, Posture, Profile, Reason, RefuseStatus, Role, SessionFacts,
-    SessionMoment, Setting, Settings, Side, SignedSoFar, Source, Value, Verdict, live_change,
-    verdict,
+    CommandClass, ContainerKind, Effective, Facts, Family, GpoLayer, GpoRef, GroupPolicyLayers,
+    Identity, Layer, Layers, LiveChange, MessageFacts, MessageState, Moment, PeerFlags, Posture,
+    Profile, Reason, RefuseStatus, Role, SessionFacts, SessionMoment, Setting, Settings, Side,
+    SignedSoFar, Source, Value, Verdict, live_change, verdict,
 };
 
 fn posture_policy(side: Side, posture: Posture) -> Effective {
@@ -338,6 +338,60 @@ fn tightening_ends_what_does_not_sign_and_leaves_what_does() {
     );
 }
 
+fn gpo(kind: ContainerKind, name: &str) -> Source {
+    Source::GroupPolicy(GpoRef {
+        name: name.to_owned(),
+        guid: "{31B2F340-016D-11D2-945F-00C04FB984F9}".to_owned(),
+        container: "DC=example".to_owned(),
+        kind,
+        enforced: false,
+    })
+}
+
+#[test]
+fn what_is_in_force_serialises_as_scripts_expect() {
+    let mut layers = Layers::new(Profile::Secure, Role::StandAlone);
+    let off = Settings::default().with(Setting::ServerAlways, Value::Disabled);
+    layers.push(Layer::new(Source::Local, off, Some(100)));
+    let on = Settings::default().with(Setting::ServerAlways, Value::Enabled);
+    GroupPolicyLayers {
+        objects: vec![GpoLayer {
+            gpo: GpoRef {
+                name: "Signing".to_owned(),
+                guid: "{1}".to_owned(),
+                container: "OU=Servers,DC=lab,DC=example".to_owned(),
+                kind: ContainerKind::Ou,
+                enforced: true,
+            },
+            settings: on,
+            since: Some(200),
+        }],
+    }
+    .push_onto(&mut layers);
+    let json = serde_json::to_value(layers.effective()).unwrap();
+    let row = &json["settings"]["server-always"];
+    assert_eq!(row["effective"], "enabled");
+    assert_eq!(row["since"], 200);
+    assert_eq!(row["source"]["layer"], "ou");
+    assert_eq!(row["source"]["name"], "Signing");
+    assert_eq!(row["source"]["guid"], "{1}");
+    assert_eq!(row["source"]["link"], "OU=Servers,DC=lab,DC=example");
+    assert_eq!(row["source"]["enforced"], true);
+    let shadowed = row["shadowed"].as_array().unwrap();
+    assert_eq!(shadowed.len(), 2);
+    assert_eq!(shadowed[0]["source"]["layer"], "local");
+    assert_eq!(shadowed[0]["value"], "disabled");
+    assert_eq!(shadowed[0]["since"], 100);
+    assert_eq!(shadowed[1]["source"]["layer"], "profile");
+    assert_eq!(
+        row["smb1"],
+        "required: a client that cannot sign is refused"
+    );
+    for setting in Setting::ALL {
+        assert!(json["settings"][setting.name()]["smb2"].is_string());
+    }
+}
+
 #[test]
 fn layers_shadow_from_weak_to_strong_and_not_defined_says_nothing() {
     let always = Setting::ServerAlways;
@@ -345,7 +399,7 @@ fn layers_shadow_from_weak_to_strong_and_not_defined_says_nothing() {
     let local = Settings::default().with(always, Value::Disabled);
     layers.push(Layer::new(Source::Local, local, Some(100)));
     layers.push(Layer::new(
-        Source::Site("Berlin".into()),
+        gpo(ContainerKind::Site, "Berlin"),
         Settings::default(),
         Some(200),
     ));
@@ -362,7 +416,11 @@ fn layers_shadow_from_weak_to_strong_and_not_defined_says_nothing() {
     assert_eq!(effective.server_posture(), Posture::Enabled);
 
     let domain = Settings::default().with(always, Value::Enabled);
-    layers.push(Layer::new(Source::Domain("example".into()), domain, None));
+    layers.push(Layer::new(
+        gpo(ContainerKind::Domain, "example"),
+        domain,
+        None,
+    ));
     let effective = layers.effective();
     assert!(effective.server_requires());
     assert_eq!(effective.get(always).shadowed.len(), 2);
@@ -374,7 +432,16 @@ fn nobody_defining_a_setting_acts_as_disabled() {
     let effective = Effective::of(Settings::default());
     assert_eq!(effective.server_posture(), Posture::Disabled);
     assert_eq!(effective.client_posture(), Posture::Disabled);
-    assert_eq!(effective.get(Setting::ServerAlways).source, Source::Nobody);
+    let nobody = Layers::default().effective();
+    assert_eq!(nobody.get(Setting::ServerAlways).source, Source::Nobody);
+    // Where the profile says "not defined", that is where it comes from.
+    let profile = Layers::new(Profile::Windows10, Role::Member).effective();
+    let standing = profile.get(Setting::ServerAlways);
+    assert_eq!(standing.value, Value::NotDefined);
+    assert_eq!(
+        standing.source,
+        Source::Profile(Profile::Windows10, Role::Member)
+    );
     assert_eq!(
         effective.with_declined(true).server_posture(),
         Posture::Declined

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use countersign_auth::GuestRule;
 use countersign_core::config::Dialect;
 use countersign_core::{PolicyOutcome, Server, ServerConfig};
-use countersign_policy::{Effective, Reason, Setting};
+use countersign_policy::{Effective, GroupPolicyLayers, Reason, Setting};
 use tokio::sync::Mutex;
 
 use crate::admin::{Answer, Applied, Request, SessionRow, Status};
@@ -27,6 +27,8 @@ pub struct Sources {
     pub identity: ServerIdentity,
     /// When the process began, milliseconds since 1970.
     pub started: u64,
+    /// What Group Policy says.
+    pub group_policy: GroupPolicyLayers,
     /// Puts another log filter in force.
     log: Option<SetLog>,
     shares: Shares,
@@ -62,6 +64,7 @@ impl Sources {
             state,
             identity,
             started,
+            group_policy: GroupPolicyLayers::default(),
             log,
             shares: Shares::default(),
         })
@@ -111,6 +114,7 @@ impl Sources {
             self.flags.policy,
             self.started,
             &local,
+            &self.group_policy,
         ))
     }
 
@@ -230,6 +234,30 @@ impl Control {
             Ok(policy) => policy,
             Err(error) => {
                 tracing::error!("local policy refused, the old one stays in force: {error}");
+                return Err(error);
+            }
+        };
+        let mut server = ServerConfig::clone(&self.server().config.load());
+        server.policy = Arc::new(policy);
+        in_force.applied = self.put_in_force(server).await;
+        Ok(in_force.applied)
+    }
+
+    /// Puts what Group Policy says in force, in place of what it said before.
+    ///
+    /// # Errors
+    /// When the local policy store cannot be read; the old policy stays in force.
+    pub async fn apply_group_policy(
+        &self,
+        layers: GroupPolicyLayers,
+    ) -> Result<Applied, ConfigError> {
+        let mut in_force = self.in_force.lock().await;
+        let before = std::mem::replace(&mut in_force.sources.group_policy, layers);
+        let policy = match in_force.sources.policy(&in_force.config) {
+            Ok(policy) => policy,
+            Err(error) => {
+                in_force.sources.group_policy = before;
+                tracing::error!("group policy not applied, the old one stays in force: {error}");
                 return Err(error);
             }
         };

@@ -7,7 +7,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use countersign_policy::{Effective, Layer, Layers, Setting, Settings, Source, Value};
+use countersign_policy::{
+    Effective, GroupPolicyLayers, Layer, Layers, Setting, Settings, Source, Value,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::schema::PolicySection;
@@ -168,12 +170,14 @@ impl PolicyStore {
 
 /// What is in force for one process: profile, configuration file, then command
 /// line and local policy store, of which the later word wins, setting by setting.
-/// (Starting a server with `--policy` is a word said at its start.)
+/// (Starting a server with `--policy` is a word said at its start.) Group Policy is
+/// above all of it.
 pub fn effective(
     section: &PolicySection,
     flags: Settings,
     started: u64,
     local: &LocalPolicy,
+    group: &GroupPolicyLayers,
 ) -> Effective {
     let mut layers = Layers::new(section.profile, section.role);
     layers.set_declined(section.declined);
@@ -207,6 +211,7 @@ pub fn effective(
         Some(started / 1000),
     ));
     layers.push(late);
+    group.push_onto(&mut layers);
     layers.effective()
 }
 
@@ -296,7 +301,7 @@ mod tests {
         let section = PolicySection::default();
         let flags = Settings::default().with(ALWAYS, Value::Disabled);
         let source = |local: &LocalPolicy| {
-            let effective = effective(&section, flags, 1000, local);
+            let effective = effective(&section, flags, 1000, local, &GroupPolicyLayers::default());
             let standing = effective.get(ALWAYS).clone();
             (standing.value, standing.source)
         };
@@ -330,7 +335,13 @@ mod tests {
             ..PolicySection::default()
         };
         let none = Settings::default();
-        let effective = effective(&section, none, 1000, &said(Value::Enabled, 1));
+        let effective = effective(
+            &section,
+            none,
+            1000,
+            &said(Value::Enabled, 1),
+            &GroupPolicyLayers::default(),
+        );
         let standing = effective.get(ALWAYS);
         assert_eq!(
             (standing.value, &standing.source),
