@@ -154,7 +154,7 @@ impl DirectoryEntry {
         w.utf16(&self.name);
     }
 
-    fn decode(class: DirectoryClass, bytes: &[u8]) -> Result<Self> {
+    fn decode(class: DirectoryClass, bytes: &[u8], text: &dyn Fn(&[u8]) -> String) -> Result<Self> {
         let mut r = Reader::new(bytes);
         let size = |v: u32| usize::try_from(v).unwrap_or(usize::MAX);
         r.skip(4, "NextEntryOffset")?;
@@ -164,7 +164,7 @@ impl DirectoryEntry {
         };
         if class == DirectoryClass::Names {
             let len = size(r.u32("FileNameLength")?);
-            out.name = utf16_lossy(r.take(len, "FileName")?);
+            out.name = text(r.take(len, "FileName")?);
             return Ok(out);
         }
         out.creation = FileTime(r.u64("CreationTime")?);
@@ -200,7 +200,7 @@ impl DirectoryEntry {
             r.skip(2, "Reserved2")?;
             out.file_id = r.u64("FileId")?;
         }
-        out.name = utf16_lossy(r.take(len, "FileName")?);
+        out.name = text(r.take(len, "FileName")?);
         Ok(out)
     }
 
@@ -209,10 +209,23 @@ impl DirectoryEntry {
     /// # Errors
     /// [`DecodeError`](crate::DecodeError).
     pub fn decode_list(class: DirectoryClass, buffer: &[u8]) -> Result<Vec<Self>> {
+        Self::decode_list_with(class, buffer, &utf16_lossy)
+    }
+
+    /// Reads a whole buffer of entries whose names `text` reads: those of an
+    /// SMB1 server need not be UTF-16.
+    ///
+    /// # Errors
+    /// [`DecodeError`](crate::DecodeError).
+    pub fn decode_list_with(
+        class: DirectoryClass,
+        buffer: &[u8],
+        text: &dyn Fn(&[u8]) -> String,
+    ) -> Result<Vec<Self>> {
         let mut out = Vec::new();
         let mut rest = buffer;
         while !rest.is_empty() {
-            out.push(Self::decode(class, rest)?);
+            out.push(Self::decode(class, rest, text)?);
             let next = usize::try_from(Reader::new(rest).u32("NextEntryOffset")?);
             match next {
                 Ok(n) if n > 0 => rest = rest.get(n..).unwrap_or_default(),

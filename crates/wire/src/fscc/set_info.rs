@@ -114,6 +114,14 @@ impl RenameInformation {
         })
     }
 
+    /// Appends the form of SMB1 (type 1, with a 32-bit RootDirectory).
+    pub fn encode_smb1(&self, w: &mut Writer<'_>) {
+        w.u8(u8::from(self.replace()));
+        w.zeros(3);
+        w.u32(u32::try_from(self.root_directory).unwrap_or(0));
+        super::encode_name(&self.name, w);
+    }
+
     /// Appends the form of SMB2.
     pub fn encode_smb2(&self, ex: bool, w: &mut Writer<'_>) {
         if ex {

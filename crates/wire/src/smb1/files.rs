@@ -191,6 +191,14 @@ impl<'a> WriteAndx<'a> {
 
     /// Words behind the AndX ones, and bytes (one pad byte and the data).
     pub fn encode(&self, block_start: usize) -> (Vec<u8>, Vec<u8>) {
+        let mut bytes = vec![0];
+        bytes.extend_from_slice(self.data);
+        (self.encode_words(block_start), bytes)
+    }
+
+    /// Words behind the AndX ones of a request whose bytes are one pad byte
+    /// and the data.
+    pub fn encode_words(&self, block_start: usize) -> Vec<u8> {
         let words = 1 + if self.short_form { 24 } else { 28 };
         let [o0, o1, o2, o3, o4, o5, o6, o7] = self.offset.to_le_bytes();
         let [l0, l1, l2, l3, ..] = self.data.len().to_le_bytes();
@@ -208,9 +216,56 @@ impl<'a> WriteAndx<'a> {
         if !self.short_form {
             out.extend([o4, o5, o6, o7]);
         }
+        out
+    }
+}
+
+impl WriteAndxResponseWords {
+    /// Bytes written, with the high half of [MS-SMB] 2.2.4.3.2.
+    pub fn total(&self) -> u32 {
+        u32::from(self.count_high) << 16 | u32::from(self.count)
+    }
+}
+
+/// A READ_ANDX response, [MS-CIFS] 2.2.4.42.2 and [MS-SMB] 2.2.4.2.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadAndxResponse<'a> {
+    /// Available: bytes left in a pipe's message; -1 of a file.
+    pub available: u16,
+    /// The data, found by DataOffset.
+    pub data: &'a [u8],
+}
+
+impl<'a> ReadAndxResponse<'a> {
+    /// Decodes the twelve words and finds the data.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for other word counts and data outside the message.
+    pub fn decode(block: &Block<'a>) -> Result<Self> {
+        block.expect_words(&[12])?;
+        let w = ReadAndxResponseWords::decode(&mut block.words_after_andx())?;
+        let length = usize::from(w.data_length_high) << 16 | usize::from(w.data_length);
+        Ok(Self {
+            available: w.available,
+            data: block.at(usize::from(w.data_offset), length, "Data")?,
+        })
+    }
+
+    /// Words behind the AndX ones, and bytes (one pad byte and the data).
+    pub fn encode(&self, block_start: usize) -> (Vec<u8>, Vec<u8>) {
+        let [l0, l1, l2, l3, ..] = self.data.len().to_le_bytes();
+        let words = ReadAndxResponseWords {
+            available: self.available,
+            data_compaction_mode: 0,
+            reserved1: 0,
+            data_length: u16::from_le_bytes([l0, l1]),
+            data_offset: super::block::byte_count(block_start + 1 + 24 + 2 + 1),
+            data_length_high: u16::from_le_bytes([l2, l3]),
+            reserved2: [0; 8],
+        };
         let mut bytes = vec![0];
         bytes.extend_from_slice(self.data);
-        (out, bytes)
+        (words.to_vec(), bytes)
     }
 }
 
@@ -415,6 +470,33 @@ mod tests {
         let cut = m.get(..m.len() - 1).unwrap();
         let b = Block::decode(cut, Command::WRITE_ANDX, HEADER).unwrap();
         assert!(WriteAndx::decode(&b).is_err());
+    }
+
+    #[test]
+    fn read_responses_there_and_back() {
+        for length in [0, 1, 4096, 0xFFFF, 0x1_FFFF] {
+            let data: Vec<u8> = (0..=255).cycle().take(length).collect();
+            let response = ReadAndxResponse {
+                available: 0xFFFF,
+                data: &data,
+            };
+            let (words, bytes) = response.encode(HEADER);
+            let m = message(Command::READ_ANDX, &words, &bytes);
+            let b = block(Command::READ_ANDX, &m);
+            assert_eq!(ReadAndxResponse::decode(&b).unwrap(), response);
+            if length > 0 {
+                let cut = m.get(..m.len() - 1).unwrap();
+                let cut = Block::decode(cut, Command::READ_ANDX, HEADER);
+                assert!(cut.and_then(|b| ReadAndxResponse::decode(&b)).is_err());
+            }
+        }
+        let words = WriteAndxResponseWords {
+            count: 2,
+            available: 0,
+            count_high: 1,
+            reserved: 0,
+        };
+        assert_eq!(words.total(), 0x1_0002);
     }
 
     #[test]

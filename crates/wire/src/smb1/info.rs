@@ -1,9 +1,13 @@
 //! Information levels of SMB1's own, [MS-CIFS] 2.2.8. Levels from 1000 on are
 //! [MS-FSCC] classes, [MS-SMB] 2.2.2.3.5.
 
+use super::text::Text;
+use super::time::{DosTime, TimeZone};
 use super::words::words;
 use crate::FileTime;
 use crate::cursor::{DecodeError, Reader, Result, Writer};
+use crate::fscc::DirectoryEntry as DirectoryListingEntry;
+use crate::fscc::{DirectoryClass, FileAttributes};
 
 /// Levels from here on are [MS-FSCC] classes, counted from here.
 pub const PASS_THROUGH: u16 = 1000;
@@ -249,6 +253,76 @@ pub fn decode_gea_list(bytes: &[u8]) -> Result<Vec<String>> {
     Ok(out)
 }
 
+/// Entries of a FIND_FIRST2 or FIND_NEXT2 answer, [MS-CIFS] 2.2.8.1 and [MS-SMB]
+/// 2.2.8.1; names are without the terminator that some servers count.
+///
+/// # Errors
+/// [`DecodeError`] when an entry does not lie inside the data, and for levels
+/// with extended attributes, which are not asked for.
+pub fn decode_find(
+    level: FindLevel,
+    count: u16,
+    data: &[u8],
+    text: Text,
+    zone: TimeZone,
+) -> Result<Vec<DirectoryListingEntry>> {
+    let class = match level {
+        FindLevel::InfoStandard => return decode_find_standard(count, data, text, zone),
+        FindLevel::InfoQueryEaSize | FindLevel::InfoQueryEasFromList => {
+            return Err(DecodeError::Invalid {
+                field: "InformationLevel",
+                reason: "not one that is read",
+            });
+        }
+        FindLevel::DirectoryInfo => DirectoryClass::Directory,
+        FindLevel::FullDirectoryInfo => DirectoryClass::FullDirectory,
+        FindLevel::NamesInfo => DirectoryClass::Names,
+        FindLevel::BothDirectoryInfo => DirectoryClass::BothDirectory,
+        FindLevel::IdFullDirectoryInfo => DirectoryClass::IdFullDirectory,
+        FindLevel::IdBothDirectoryInfo => DirectoryClass::IdBothDirectory,
+    };
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut list = DirectoryListingEntry::decode_list_with(class, data, &|name| text.decode(name))?;
+    list.truncate(usize::from(count));
+    Ok(list)
+}
+
+/// SMB_INFO_STANDARD without resume keys, [MS-CIFS] 2.2.8.1.1.
+fn decode_find_standard(
+    count: u16,
+    data: &[u8],
+    text: Text,
+    zone: TimeZone,
+) -> Result<Vec<DirectoryListingEntry>> {
+    let mut r = Reader::new(data);
+    let mut out = Vec::new();
+    let time = |date, time| {
+        zone.from_dos(DosTime { date, time })
+            .unwrap_or(FileTime::ZERO)
+    };
+    for _ in 0..count {
+        let i = InfoStandard::decode(&mut r)?;
+        let length = usize::from(r.u8("FileNameLength")?);
+        let name = text.read_exact(&mut r, length, "FileName")?;
+        // The terminator; the last one may be missing.
+        let _ = r.skip(text.terminator(), "FileName");
+        out.push(DirectoryListingEntry {
+            creation: time(i.creation_date, i.creation_time),
+            last_access: time(i.last_access_date, i.last_access_time),
+            last_write: time(i.last_write_date, i.last_write_time),
+            change: time(i.last_write_date, i.last_write_time),
+            end_of_file: u64::from(i.file_data_size),
+            allocation_size: u64::from(i.allocation_size),
+            attributes: FileAttributes::from_bits_retain(u32::from(i.attributes)),
+            name,
+            ..DirectoryListingEntry::default()
+        });
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +339,98 @@ mod tests {
         assert_eq!(QueryLevel::from_u16(0x105), None);
         assert_eq!(pass_through_class(1004), Some(4));
         assert_eq!(pass_through_class(999), None);
+    }
+
+    #[test]
+    fn listings_of_the_nt_levels() {
+        use super::super::code_page::CodePage;
+        let entry = |name: &str| DirectoryListingEntry {
+            last_write: FileTime(7),
+            end_of_file: 5,
+            attributes: FileAttributes::ARCHIVE,
+            file_id: 9,
+            name: name.to_owned(),
+            ..DirectoryListingEntry::default()
+        };
+        let list = [entry("one"), entry("zw\u{f6}")];
+        let text = Text {
+            unicode: true,
+            code_page: CodePage::Cp850,
+        };
+        let class = DirectoryClass::IdBothDirectory;
+        let mut out = Vec::new();
+        let mut w = Writer::new(&mut out);
+        list[0].encode(class, &mut w);
+        // A terminator that is not counted, as Windows sends it.
+        w.zeros(2);
+        w.align(8);
+        let next = w.len();
+        w.patch_u32(0, u32::try_from(next).unwrap());
+        list[1].encode(class, &mut w);
+        let level = FindLevel::IdBothDirectoryInfo;
+        let zone = TimeZone::default();
+        assert_eq!(decode_find(level, 2, &out, text, zone).unwrap(), list);
+        assert_eq!(decode_find(level, 1, &out, text, zone).unwrap(), list[..1]);
+        assert_eq!(decode_find(level, 0, &[], text, zone).unwrap(), []);
+        for cut in next + 1..out.len() {
+            assert!(decode_find(level, 2, &out[..cut], text, zone).is_err());
+        }
+        // Without Unicode names are code page text, terminated and counted.
+        let text = text.oem();
+        let mut plain = Vec::new();
+        DirectoryListingEntry {
+            name: String::new(),
+            ..entry("")
+        }
+        .encode(DirectoryClass::BothDirectory, &mut Writer::new(&mut plain));
+        plain[60] = 4;
+        plain.extend(b"zw\x94\0");
+        let got = decode_find(FindLevel::BothDirectoryInfo, 1, &plain, text, zone).unwrap();
+        assert_eq!(got[0].name, "zw\u{f6}");
+    }
+
+    #[test]
+    fn listings_of_dos_servers() {
+        use super::super::code_page::CodePage;
+        let zone = TimeZone { minutes_west: -60 };
+        let time = FileTime::from_unix(1_795_363_710, 0);
+        let dos = zone.to_dos(time);
+        let info = InfoStandard {
+            creation_date: dos.date,
+            creation_time: dos.time,
+            last_access_date: 0,
+            last_access_time: 0,
+            last_write_date: dos.date,
+            last_write_time: dos.time,
+            file_data_size: 5,
+            allocation_size: 4096,
+            attributes: 0x20,
+        };
+        for unicode in [true, false] {
+            let text = Text {
+                unicode,
+                code_page: CodePage::Cp850,
+            };
+            let mut out = Vec::new();
+            for name in ["a.txt", "longer name"] {
+                let mut w = Writer::with_base(&mut out, 0);
+                info.encode(&mut w);
+                let name = text.encode(name);
+                w.u8(u8::try_from(name.len()).unwrap());
+                if unicode {
+                    w.align(2);
+                }
+                w.bytes(&name);
+                w.zeros(text.terminator());
+            }
+            let got = decode_find(FindLevel::InfoStandard, 2, &out, text, zone).unwrap();
+            let names: Vec<_> = got.iter().map(|e| e.name.as_str()).collect();
+            assert_eq!(names, ["a.txt", "longer name"]);
+            assert_eq!(got[1].last_write, time);
+            assert_eq!(got[1].end_of_file, 5);
+            let missing = decode_find(FindLevel::InfoStandard, 3, &out, text, zone);
+            assert!(missing.is_err());
+        }
     }
 
     #[test]

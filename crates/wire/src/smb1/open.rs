@@ -131,6 +131,43 @@ pub fn decode_nt_create_andx(block: &Block<'_>, text: Text) -> Result<(NtCreateA
     Ok((words, name))
 }
 
+/// Words and bytes of an NT_CREATE_ANDX request that will stand at
+/// `block_start`; NameLength is filled in.
+pub fn encode_nt_create_andx(
+    words: &NtCreateAndxWords,
+    name: &str,
+    text: Text,
+    block_start: usize,
+) -> (Vec<u8>, Vec<u8>) {
+    let bytes_start = block_start + 1 + 4 + NtCreateAndxWords::SIZE + 2;
+    let words = NtCreateAndxWords {
+        name_length: super::block::byte_count(text.encode(name).len()),
+        ..*words
+    };
+    (words.to_vec(), encode_name(text, bytes_start, name))
+}
+
+/// Decodes an NT_CREATE_ANDX response, [MS-CIFS] 2.2.4.64.2 and [MS-SMB]
+/// 2.2.4.9.2. The extended form has fifty words behind a WordCount of 42 or 50.
+///
+/// # Errors
+/// [`DecodeError`] for other word counts and words that are missing.
+pub fn decode_nt_create_andx_response(
+    block: &Block<'_>,
+) -> Result<(NtCreateAndxResponseWords, Option<ExtendedCreateTail>)> {
+    block.expect_words(&[34, 42, 50])?;
+    // Behind WordCount and the AndX words; the extended words may go on where
+    // WordCount says the bytes begin.
+    let mut r = Reader::new(block.message);
+    r.seek(block.start.saturating_add(5), "Words")?;
+    let words = NtCreateAndxResponseWords::decode(&mut r)?;
+    let tail = match block.word_count() {
+        34 => None,
+        _ => Some(ExtendedCreateTail::decode(&mut r)?),
+    };
+    Ok((words, tail))
+}
+
 /// Decodes an OPEN request.
 ///
 /// # Errors
@@ -403,6 +440,86 @@ mod tests {
         assert_eq!(Open2ResponseParameters::SIZE, 30);
         assert_eq!(NtTransactCreateParameters::SIZE, 53);
         assert_eq!(NtTransactCreateResponseParameters::SIZE, 69);
+    }
+
+    #[test]
+    fn nt_create_there_and_back() {
+        use super::super::block::MessageWriter;
+        use super::super::code_page::CodePage;
+        use super::super::{Command, HEADER};
+        let words = NtCreateAndxWords {
+            reserved: 0,
+            name_length: 0,
+            flags: NT_CREATE_REQUEST_EXTENDED_RESPONSE,
+            root_directory_fid: 0,
+            desired_access: 0x0012_0089,
+            allocation_size: 5,
+            ext_file_attributes: 0x80,
+            share_access: 7,
+            create_disposition: 1,
+            create_options: 0x40,
+            impersonation_level: 2,
+            security_flags: 3,
+        };
+        for (unicode, length) in [(true, 12), (false, 6)] {
+            let text = Text {
+                unicode,
+                code_page: CodePage::Cp850,
+            };
+            let (w, b) = encode_nt_create_andx(&words, r"\d\f\ü", text, HEADER);
+            let mut m = MessageWriter::new(0);
+            m.block(Command::NT_CREATE_ANDX, true, &w, &b);
+            let m = m.finish(&[0; HEADER]);
+            let block = Block::decode(&m, Command::NT_CREATE_ANDX, HEADER).unwrap();
+            let (back, name) = decode_nt_create_andx(&block, text).unwrap();
+            assert_eq!(name, r"\d\f\ü");
+            assert_eq!(
+                back,
+                NtCreateAndxWords {
+                    name_length: length,
+                    ..words
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn nt_create_responses_of_all_forms() {
+        use super::super::block::MessageWriter;
+        use super::super::{Command, HEADER};
+        let words = NtCreateAndxResponseWords {
+            oplock_level: 2,
+            fid: 0x4001,
+            create_disposition: 1,
+            create_time: FileTime(1),
+            last_access_time: FileTime(2),
+            last_write_time: FileTime(3),
+            last_change_time: FileTime(4),
+            ext_file_attributes: 0x20,
+            allocation_size: 4096,
+            end_of_file: 10,
+            resource_type: 0,
+            nm_pipe_status: 7,
+            directory: 0,
+        };
+        let tail = ExtendedCreateTail {
+            volume_guid: [9; 16],
+            file_id: 8,
+            maximal_access_rights: 0x001F_01FF,
+            guest_maximal_access_rights: 0,
+        };
+        for (count, tail) in [(34, None), (42, Some(tail)), (50, Some(tail))] {
+            let mut bytes = words.to_vec();
+            bytes.extend(tail.iter().flat_map(ExtendedCreateTail::to_vec));
+            let mut m = MessageWriter::new(0);
+            m.block_with_word_count(Command::NT_CREATE_ANDX, true, &bytes, &[], Some(count));
+            let m = m.finish(&[0; HEADER]);
+            let block = Block::decode(&m, Command::NT_CREATE_ANDX, HEADER).unwrap();
+            assert_eq!(
+                decode_nt_create_andx_response(&block).unwrap(),
+                (words, tail)
+            );
+        }
     }
 
     #[test]

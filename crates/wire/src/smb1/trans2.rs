@@ -3,7 +3,7 @@
 
 use super::text::Text;
 use super::words::words;
-use crate::cursor::{Reader, Result};
+use crate::cursor::{Reader, Result, Writer};
 
 /// TRANSACTION2 sub-commands, [MS-CIFS] 2.2.6.
 #[derive(Debug)]
@@ -193,6 +193,44 @@ pub fn decode_nt_rename(
     Ok((fixed, text.read(&mut r)))
 }
 
+/// Parameters of a fixed part and a name that is terminated.
+fn with_name(mut fixed: Vec<u8>, name: &str, text: Text) -> Vec<u8> {
+    // Parameters begin at a multiple of four, so alignment can be counted from
+    // their own start.
+    text.write_terminated(&mut Writer::with_base(&mut fixed, 0), name);
+    fixed
+}
+
+/// FIND_FIRST2 parameters, [MS-CIFS] 2.2.6.2.1.
+pub fn encode_find_first2(fixed: &FindFirst2Parameters, pattern: &str, text: Text) -> Vec<u8> {
+    with_name(fixed.to_vec(), pattern, text)
+}
+
+/// FIND_NEXT2 parameters, [MS-CIFS] 2.2.6.3.1.
+pub fn encode_find_next2(fixed: &FindNext2Parameters, name: &str, text: Text) -> Vec<u8> {
+    with_name(fixed.to_vec(), name, text)
+}
+
+/// QUERY_ or SET_PATH_INFORMATION parameters, [MS-CIFS] 2.2.6.6.1.
+pub fn encode_path_information(information_level: u16, name: &str, text: Text) -> Vec<u8> {
+    let fixed = PathInformationParameters {
+        information_level,
+        reserved: 0,
+    };
+    with_name(fixed.to_vec(), name, text)
+}
+
+/// CREATE_DIRECTORY parameters, [MS-CIFS] 2.2.6.14.1.
+pub fn encode_create_directory(name: &str, text: Text) -> Vec<u8> {
+    with_name(vec![0; 4], name, text)
+}
+
+/// GET_DFS_REFERRAL parameters, [MS-CIFS] 2.2.6.16.1.
+pub fn encode_get_dfs_referral(max_referral_level: u16, name: &str, text: Text) -> Vec<u8> {
+    let fixed = GetDfsReferralParameters { max_referral_level };
+    with_name(fixed.to_vec(), name, text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::code_page::CodePage;
@@ -208,6 +246,49 @@ mod tests {
         assert_eq!(IoctlSetup::SIZE, 8);
         assert_eq!(NotifyChangeSetup::SIZE, 8);
         assert_eq!(SecurityDescParameters::SIZE, 8);
+    }
+
+    #[test]
+    fn parameters_there_and_back() {
+        for unicode in [true, false] {
+            let text = Text {
+                unicode,
+                code_page: CodePage::Cp850,
+            };
+            let name = r"\fö\*";
+            let first = FindFirst2Parameters {
+                search_attributes: 0x16,
+                search_count: 6,
+                flags: 2,
+                information_level: 0x104,
+                search_storage_type: 0,
+            };
+            assert_eq!(
+                decode_find_first2(&encode_find_first2(&first, name, text), text),
+                Ok((first, name.to_owned()))
+            );
+            let next = FindNext2Parameters {
+                sid: 3,
+                search_count: 6,
+                information_level: 0x104,
+                resume_key: 0,
+                flags: 2,
+            };
+            assert_eq!(
+                decode_find_next2(&encode_find_next2(&next, name, text), text),
+                Ok((next, name.to_owned()))
+            );
+            assert_eq!(
+                decode_path_information(&encode_path_information(0x107, name, text), text),
+                Ok((0x107, name.to_owned()))
+            );
+            assert_eq!(
+                decode_create_directory(&encode_create_directory(name, text), text),
+                Ok(name.to_owned())
+            );
+            let referral = encode_get_dfs_referral(3, name, text);
+            assert_eq!(referral.get(..2), Some(&[3u8, 0][..]));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::block::Block;
 use super::text::Text;
 use super::words::words;
-use crate::cursor::{DecodeError, Result, Writer};
+use crate::cursor::{DecodeError, Reader, Result, Writer};
 
 words! {
     /// TREE_CONNECT_ANDX request.
@@ -113,6 +113,46 @@ impl TreeConnectRequest {
     }
 }
 
+/// What a TREE_CONNECT_ANDX response tells, [MS-CIFS] 2.2.4.55.2 and [MS-SMB] 2.2.4.7.2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeConnectResponse {
+    /// OptionalSupport; old servers leave it out.
+    pub optional_support: u16,
+    /// MaximalShareAccessRights of the extended form.
+    pub maximal_access: Option<u32>,
+    /// `A:`, `LPT1:`, `IPC` or `COMM`.
+    pub service: String,
+    /// NativeFileSystem.
+    pub native_file_system: String,
+}
+
+impl TreeConnectResponse {
+    /// Decodes a response of 2, 3 or 7 words.
+    ///
+    /// # Errors
+    /// [`DecodeError`] for other word counts.
+    pub fn decode(block: &Block<'_>, text: Text) -> Result<Self> {
+        block.expect_words(&[2, 3, 7])?;
+        let mut w = block.words_after_andx();
+        let optional_support = match w.remaining() {
+            0 => 0,
+            _ => w.u16("OptionalSupport")?,
+        };
+        let maximal_access = match w.remaining() {
+            0 => None,
+            _ => Some(w.u32("MaximalShareAccessRights")?),
+        };
+        let mut r: Reader<'_> = block.bytes();
+        let service = text.oem().read(&mut r);
+        Ok(Self {
+            optional_support,
+            maximal_access,
+            service,
+            native_file_system: text.read(&mut r),
+        })
+    }
+}
+
 /// Bytes of a TREE_CONNECT_ANDX response: the service (always a code page
 /// string) and the file system's name, which will stand at `bytes_start`.
 pub fn encode_response_bytes(
@@ -160,6 +200,46 @@ mod tests {
                 request
             );
             assert_eq!(request.share().unwrap(), "Share");
+        }
+    }
+
+    #[test]
+    fn responses_of_all_forms() {
+        for unicode in [true, false] {
+            let text = Text {
+                unicode,
+                code_page: CodePage::Cp850,
+            };
+            let extended = TreeConnectAndxExtendedResponseWords {
+                optional_support: SUPPORT_SEARCH_BITS,
+                maximal_share_access_rights: 0x001F_01FF,
+                guest_maximal_share_access_rights: 0,
+            };
+            let plain = TreeConnectAndxResponseWords {
+                optional_support: SUPPORT_SEARCH_BITS,
+            };
+            for (words, support, maximal) in [
+                (extended.to_vec(), 1, Some(0x001F_01FF)),
+                (plain.to_vec(), 1, None),
+                (Vec::new(), 0, None),
+            ] {
+                let start = HEADER + 1 + 4 + words.len() + 2;
+                let bytes = encode_response_bytes(text, start, "A:", "NTFS");
+                let mut m = MessageWriter::new(0);
+                m.block(Command::TREE_CONNECT_ANDX, true, &words, &bytes);
+                let message = m.finish(&[0; HEADER]);
+                let block = Block::decode(&message, Command::TREE_CONNECT_ANDX, HEADER).unwrap();
+                let got = TreeConnectResponse::decode(&block, text).unwrap();
+                assert_eq!(
+                    got,
+                    TreeConnectResponse {
+                        optional_support: support,
+                        maximal_access: maximal,
+                        service: "A:".to_owned(),
+                        native_file_system: "NTFS".to_owned(),
+                    }
+                );
+            }
         }
     }
 
