@@ -28,10 +28,14 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "countersign-server",
         &[
-            "auth", "core", "crypto", "fs", "localfs", "policy", "rpc", "wire",
+            "audit", "auth", "core", "crypto", "fs", "localfs", "policy", "rpc", "wire",
         ],
     ),
-    ("countersign", &["auth", "core", "policy", "server"]),
+    ("countersign-audit", &["policy"]),
+    (
+        "countersign",
+        &["audit", "auth", "core", "policy", "server"],
+    ),
     (
         "countersign-testkit",
         &[
@@ -67,6 +71,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
             "countersign-testkit",
         ],
     ),
+    ("rusqlite", &["countersign-audit"]),
     ("aws-lc-sys", &["countersign-kernels"]),
     ("aws-lc-rs", &["countersign-kernels", "countersign-crypto"]),
 ];

@@ -1,5 +1,6 @@
 //! What a verdict is based on.
 
+use crate::exception::Exception;
 use crate::layers::Effective;
 
 /// Which end we are.
@@ -171,7 +172,18 @@ impl<'a> MessageFacts<'a> {
     }
 }
 
-/// The protocol's three moments.
+/// A session asks for a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShareMoment<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// It is IPC$.
+    pub ipc: bool,
+    /// Every message of the session is signed or encrypted.
+    pub protected: bool,
+}
+
+/// The protocol's three moments, and a server's fourth: a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Moment<'a> {
     /// NEGOTIATE. Server: what to announce. Client: the server's answer.
@@ -180,6 +192,8 @@ pub enum Moment<'a> {
     Session(SessionMoment),
     /// A message came in.
     Message(MessageFacts<'a>),
+    /// Server: a tree connect that would otherwise succeed.
+    Share(ShareMoment<'a>),
 }
 
 /// Everything a verdict is based on.
@@ -193,4 +207,7 @@ pub struct Facts<'a> {
     pub policy: &'a Effective,
     /// What happens.
     pub moment: Moment<'a>,
+    /// Server: the exception that is for the peer (at NEGOTIATE: may be). It weakens
+    /// the requirement to sign, nothing else, and only where the policy allows it.
+    pub exception: Option<&'a Exception>,
 }

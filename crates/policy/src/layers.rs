@@ -37,6 +37,7 @@ impl Layer {
 pub struct Layers {
     layers: Vec<Layer>,
     declined: bool,
+    no_exceptions: bool,
 }
 
 /// A value that is not in force because a stronger layer speaks.
@@ -72,6 +73,7 @@ impl Layers {
         Layers {
             layers: vec![Layer::new(source, profile.settings(role), None)],
             declined: false,
+            no_exceptions: false,
         }
     }
 
@@ -86,11 +88,17 @@ impl Layers {
         self.declined = declined;
     }
 
+    /// Exceptions have no effect. Said once, by whatever layer, it holds.
+    pub fn forbid_exceptions(&mut self) {
+        self.no_exceptions = true;
+    }
+
     /// What is in force.
     pub fn effective(&self) -> Effective {
         Effective {
             standing: Setting::ALL.map(|setting| self.standing(setting)),
             declined: self.declined,
+            no_exceptions: self.no_exceptions,
         }
     }
 
@@ -138,6 +146,7 @@ impl Layers {
 pub struct Effective {
     standing: [Standing; 4],
     declined: bool,
+    no_exceptions: bool,
 }
 
 impl Serialize for Effective {
@@ -212,6 +221,18 @@ impl Effective {
     pub fn with_declined(mut self, declined: bool) -> Effective {
         self.declined = declined;
         self
+    }
+
+    /// The same with exceptions allowed or not.
+    #[must_use]
+    pub fn with_exceptions(mut self, allowed: bool) -> Effective {
+        self.no_exceptions = !allowed;
+        self
+    }
+
+    /// Exceptions may let peers stay unsigned.
+    pub fn exceptions_allowed(&self) -> bool {
+        !self.no_exceptions
     }
 
     /// The four settings with source and what they shadow.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod effect;
+mod exception;
 mod facts;
 mod group_layers;
 mod layers;
@@ -20,9 +21,10 @@ mod smb2;
 mod source;
 mod verdict;
 
+pub use exception::{Exception, Exceptions, Network, NetworkError, Peer, exception_for_share};
 pub use facts::{
     CommandClass, Facts, Family, Identity, MessageFacts, MessageState, Moment, PeerFlags,
-    SessionFacts, SessionMoment, Side, SignedSoFar,
+    SessionFacts, SessionMoment, ShareMoment, Side, SignedSoFar,
 };
 pub use group_layers::{GpoLayer, GroupPolicyLayers};
 pub use layers::{Effective, Layer, Layers, Shadowed, Standing};

@@ -97,6 +97,14 @@ reasons! {
     /// Client: the answer to FSCTL_VALIDATE_NEGOTIATE_INFO must be signed or encrypted
     /// ([MS-SMB2] 3.2.5.14.12).
     ValidateUnsigned = "validate-unsigned", "disconnected: the proof of the negotiation is not signed";
+    /// The policy requires signing, and an exception lets this peer stay unsigned: until its
+    /// end, in the shares it names and with its limits.
+    Exception = "exception", "unsigned: an exception allows it";
+    /// An unsigned session under an exception asked for a share that the exception does not
+    /// name, or for IPC$ where it is left out. Refused with STATUS_ACCESS_DENIED.
+    ExceptionShare = "exception-share", "refused: the exception of this unsigned session does not name the share";
+    /// The exception that let this session stay unsigned has ended, was taken back or changed.
+    ExceptionEnded = "exception-ended", "ended: the exception that let this session stay unsigned is over";
     /// The policy was tightened, and this session was agreed without signing.
     PolicyTightened = "policy-tightened", "ended: the policy now requires signing, and this session does not sign";
     /// The policy was tightened, and this is a guest or null session.

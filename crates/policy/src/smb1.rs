@@ -1,5 +1,6 @@
 //! The rules of SMB1: [MS-CIFS] 3.2.5, 3.3.5 and [MS-SMB] 3.2.4.2.4, 3.3.5.
 
+use crate::exception::Exception;
 use crate::facts::{
     CommandClass, Facts, Identity, MessageFacts, MessageState, Moment, PeerFlags, SessionMoment,
     Side,
@@ -10,9 +11,11 @@ use crate::verdict::Verdict;
 
 pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
     match (facts.side, &facts.moment) {
-        (Side::Server, Moment::Negotiate(_)) => server_negotiate(facts.policy.server_posture()),
+        (Side::Server, Moment::Negotiate(_)) => {
+            server_negotiate(facts.policy.server_posture(), facts.exception.is_some())
+        }
         (Side::Server, Moment::Session(logon)) => {
-            server_session(facts.policy.server_posture(), logon)
+            server_session(facts.policy.server_posture(), logon, facts.exception)
         }
         (Side::Client, Moment::Negotiate(peer)) => {
             client_negotiate(facts.policy.client_posture(), *peer)
@@ -20,7 +23,11 @@ pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
         (Side::Client, Moment::Session(logon)) => {
             client_session(facts.policy.client_posture(), logon)
         }
-        (side, Moment::Message(message)) => message_verdict(side, message),
+        (side, Moment::Message(message)) => {
+            message_verdict(side, message, facts.exception.is_some())
+        }
+        // Judged before, whatever the dialect.
+        (_, Moment::Share(_)) => Verdict::accept(false, false, Reason::NotRequired),
     }
 }
 
@@ -35,7 +42,11 @@ fn agree(own: Posture, peer: PeerFlags) -> Option<(bool, Reason)> {
     })
 }
 
-fn server_negotiate(own: Posture) -> Verdict {
+fn server_negotiate(own: Posture, excepted: bool) -> Verdict {
+    if excepted {
+        // A client that cannot sign gives up where it reads that it must.
+        return Verdict::announce(true, false, false, Reason::Exception);
+    }
     let reason = if own.requires() {
         Reason::PolicyRequires
     } else {
@@ -46,7 +57,20 @@ fn server_negotiate(own: Posture) -> Verdict {
 
 /// The first real logon that yields a key activates signing; what follows on the
 /// connection is signed with that key, also later logons.
-fn server_session(own: Posture, logon: &SessionMoment) -> Verdict {
+fn server_session(own: Posture, logon: &SessionMoment, exception: Option<&Exception>) -> Verdict {
+    if let Some(exception) = exception
+        && logon.established.is_none()
+        && exception.is_for(logon.identity)
+    {
+        // Required becomes Enabled: who can sign does.
+        return match agree(Posture::Enabled, logon.peer) {
+            Some((true, reason)) if logon.key => Verdict::accept(true, true, reason),
+            Some((true, _)) if logon.peer.required => {
+                Verdict::denied(false, Reason::NoKeyUnderRequired)
+            }
+            _ => Verdict::accept(false, false, Reason::Exception),
+        };
+    }
     if logon.identity != Identity::User {
         return match (own.requires(), logon.established) {
             (true, _) => Verdict::denied(logon.established.is_some(), Reason::GuestUnderRequired),
@@ -127,7 +151,7 @@ fn client_session(own: Posture, logon: &SessionMoment) -> Verdict {
 
 /// Once a key is active everything is verified whatever the flags say, and a
 /// failure ends the connection: there is no resynchronisation of the numbers.
-fn message_verdict(side: Side, message: &MessageFacts<'_>) -> Verdict {
+fn message_verdict(side: Side, message: &MessageFacts<'_>, excepted: bool) -> Verdict {
     let active = message.session.is_some_and(|session| session.key);
     if !active {
         return match message.state {
@@ -141,6 +165,7 @@ fn message_verdict(side: Side, message: &MessageFacts<'_>) -> Verdict {
                     (CommandClass::Negotiate | CommandClass::SessionSetup, _) | (_, None) => {
                         Reason::UnsignedByDesign
                     }
+                    (_, Some(_)) if excepted => Reason::Exception,
                     (_, Some(session)) if session.identity != Identity::User => {
                         Reason::NoKeyForIdentity
                     }

@@ -1,6 +1,7 @@
 //! The rules of SMB2 and 3: [MS-SMB2] 3.2.5.1, 3.2.5.3, 3.3.5.2.4, 3.3.5.5, 3.3.5.7.
 //! Every implementation can sign; only the two "always" settings count.
 
+use crate::exception::Exception;
 use crate::facts::{
     CommandClass, Facts, Family, Identity, MessageFacts, MessageState, Moment, PeerFlags,
     SessionMoment, Side,
@@ -10,10 +11,13 @@ use crate::verdict::{RefuseStatus, Verdict};
 
 pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
     let own = match facts.side {
-        Side::Server => facts.policy.server_requires(),
+        Side::Server => facts.policy.server_requires() && facts.exception.is_none(),
         Side::Client => facts.policy.client_requires(),
     };
     match (facts.side, &facts.moment) {
+        (Side::Server, Moment::Negotiate(_)) if facts.exception.is_some() => {
+            Verdict::announce(true, false, false, Reason::Exception)
+        }
         (Side::Server, Moment::Negotiate(_)) => {
             // The client's NEGOTIATE decides nothing: its SESSION_SETUP does.
             Verdict::announce(true, own, false, needed(own, PeerFlags::default()).1)
@@ -28,10 +32,17 @@ pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
                 other => other,
             }
         }
-        (Side::Server, Moment::Session(logon)) => server_session(facts.family, own, logon),
+        (Side::Server, Moment::Session(logon)) => match facts.exception {
+            Some(exception) => server_session_excepted(facts.family, logon, exception),
+            None => server_session(facts.family, own, logon),
+        },
         (Side::Client, Moment::Session(logon)) => client_session(facts.family, own, logon),
-        (Side::Server, Moment::Message(message)) => server_message(message),
+        (Side::Server, Moment::Message(message)) => {
+            server_message(message, facts.exception.is_some())
+        }
         (Side::Client, Moment::Message(message)) => client_message(message),
+        // Judged before, whatever the dialect.
+        (_, Moment::Share(_)) => Verdict::accept(false, false, Reason::NotRequired),
     }
 }
 
@@ -71,6 +82,25 @@ fn server_session(family: Family, own: bool, logon: &SessionMoment) -> Verdict {
     Verdict::accept(true, required, reason)
 }
 
+/// Our requirement is lifted for whom the exception is for; the peer's is not, and 3.1.1
+/// still needs a key.
+fn server_session_excepted(
+    family: Family,
+    logon: &SessionMoment,
+    exception: &Exception,
+) -> Verdict {
+    if !exception.is_for(logon.identity) {
+        return server_session(family, true, logon);
+    }
+    match server_session(family, false, logon) {
+        Verdict::Accept(mut protection) if !protection.required => {
+            protection.reason = Reason::Exception;
+            Verdict::Accept(protection)
+        }
+        other => other,
+    }
+}
+
 fn client_session(family: Family, own: bool, logon: &SessionMoment) -> Verdict {
     let (mut required, mut reason) = needed(own, logon.peer);
     if let Some(was_required) = logon.established {
@@ -104,7 +134,7 @@ fn client_session(family: Family, own: bool, logon: &SessionMoment) -> Verdict {
     }
 }
 
-fn server_message(message: &MessageFacts<'_>) -> Verdict {
+fn server_message(message: &MessageFacts<'_>, excepted: bool) -> Verdict {
     use CommandClass::{Cancel, Negotiate, SessionBind, SessionSetup, TreeConnect};
     let class = message.class;
     if class == Negotiate {
@@ -172,6 +202,8 @@ fn server_message(message: &MessageFacts<'_>) -> Verdict {
         MessageState::Unsigned => {
             let reason = if !session.key && class == SessionSetup {
                 Reason::UnsignedByDesign
+            } else if excepted {
+                Reason::Exception
             } else if session.identity == Identity::User {
                 Reason::NotRequired
             } else {

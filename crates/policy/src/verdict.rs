@@ -1,6 +1,9 @@
 //! The verdict for a peer, at the protocol's three moments.
 
-use crate::facts::{CommandClass, Facts, Family, Identity, SessionFacts};
+use crate::exception::Exception;
+use crate::facts::{
+    CommandClass, Facts, Family, Identity, Moment, SessionFacts, ShareMoment, Side,
+};
 use crate::reason::Reason;
 use crate::{smb1, smb2};
 
@@ -101,9 +104,37 @@ impl Verdict {
 
 /// The verdict. Pure; only the gate calls it.
 pub fn verdict(facts: &Facts<'_>) -> Verdict {
+    // Nothing is excused where nothing is required, for a client, or against the policy.
+    let exception = facts.exception.filter(|_| {
+        facts.side == Side::Server
+            && facts.policy.server_requires()
+            && facts.policy.exceptions_allowed()
+    });
+    let facts = &Facts {
+        exception,
+        ..*facts
+    };
+    if let Moment::Share(share) = &facts.moment {
+        return share_verdict(share, exception);
+    }
     match facts.family {
         Family::Smb1 => smb1::verdict(facts),
         Family::Smb2 | Family::Smb311 => smb2::verdict(facts),
+    }
+}
+
+/// An unsigned session that an exception lets in has only the shares it names.
+fn share_verdict(share: &ShareMoment<'_>, exception: Option<&Exception>) -> Verdict {
+    match exception {
+        _ if share.protected => Verdict::accept(true, true, Reason::PolicyRequires),
+        None => Verdict::accept(false, false, Reason::NotRequired),
+        Some(exception) if share.ipc && !exception.no_ipc => {
+            Verdict::accept(false, false, Reason::Exception)
+        }
+        Some(exception) if !share.ipc && exception.names_share(share.name) => {
+            Verdict::accept(false, false, Reason::Exception)
+        }
+        Some(_) => Verdict::denied(false, Reason::ExceptionShare),
     }
 }
 

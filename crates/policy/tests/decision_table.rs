@@ -242,6 +242,7 @@ fn negotiate(out: &mut String) {
                         family,
                         policy: &policy,
                         moment: Moment::Negotiate(peer),
+                        exception: None,
                     };
                     let family = format!("{family:?}");
                     cases.case(
@@ -294,6 +295,7 @@ fn session(out: &mut String) {
                                         family,
                                         policy: &policy,
                                         moment: Moment::Session(logon),
+                                        exception: None,
                                     };
                                     cases.case(
                                         &[
@@ -407,6 +409,7 @@ fn messages(out: &mut String) {
                                         family,
                                         policy,
                                         moment: Moment::Message(message),
+                                        exception: None,
                                     })
                                 })
                                 .collect();

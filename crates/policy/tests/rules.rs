@@ -40,6 +40,7 @@ fn ask(side: Side, family: Family, policy: &Effective, moment: Moment<'_>) -> Ve
         family,
         policy,
         moment,
+        exception: None,
     })
 }
 

@@ -86,6 +86,7 @@ pub(crate) fn announce(policy: &Effective) -> (bool, bool) {
         side: Side::Server,
         family: Family::Smb1,
         policy,
+        exception: None,
         moment: Moment::Negotiate(PeerFlags::default()),
     });
     match decision {
@@ -180,6 +181,7 @@ impl Signing {
             side: Side::Server,
             family: Family::Smb1,
             policy: logon.policy,
+            exception: None,
             moment: Moment::Session(SessionMoment {
                 identity: logon.identity,
                 key: logon.key.is_some(),
@@ -284,6 +286,7 @@ fn admit(
         side: Side::Server,
         family: Family::Smb1,
         policy,
+        exception: None,
         moment: Moment::Message(MessageFacts::request(class, state, session)),
     });
     match decision {

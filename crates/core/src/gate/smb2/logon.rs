@@ -19,6 +19,7 @@ pub(crate) fn announce(policy: &Effective, revision: u16) -> bool {
         side: Side::Server,
         family: family(revision),
         policy,
+        exception: None,
         moment: Moment::Negotiate(PeerFlags::default()),
     });
     // SMB2 has no refusal here; if there were one, insisting is the safe side.
@@ -153,6 +154,7 @@ fn judge(
         side: Side::Server,
         family: family(logon.dialect),
         policy: logon.policy,
+        exception: None,
         moment: Moment::Session(SessionMoment {
             identity: logon.identity,
             key,

@@ -272,6 +272,7 @@ pub(crate) fn admit(arrived: &Arrived, admission: &Admission<'_>) -> Result<Admi
         side: Side::Server,
         family: family(admission.dialect),
         policy: admission.policy,
+        exception: None,
         moment: Moment::Message(message),
     });
     let proved = !admission.borrowed || state == MessageState::Verified;
