@@ -16,6 +16,9 @@ pub struct GpoLayer {
     pub settings: Settings,
     /// Since when it is in force here, seconds since 1970.
     pub since: Option<u64>,
+    /// It says `[exceptions] allow = false`: no exception has any effect.
+    #[serde(default)]
+    pub forbid_exceptions: bool,
 }
 
 /// What all Group Policy objects of this machine say, weakest first: site, domain,
@@ -34,6 +37,9 @@ impl GroupPolicyLayers {
         for object in &self.objects {
             let source = Source::GroupPolicy(object.gpo.clone());
             layers.push(Layer::new(source, object.settings, object.since));
+            if object.forbid_exceptions {
+                layers.forbid_exceptions();
+            }
         }
     }
 

@@ -366,6 +366,7 @@ fn what_is_in_force_serialises_as_scripts_expect() {
             },
             settings: on,
             since: Some(200),
+            forbid_exceptions: false,
         }],
     }
     .push_onto(&mut layers);
