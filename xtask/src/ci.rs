@@ -18,6 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("countersign-policy", &[]),
     ("countersign-crypto", &["kernels", "wire"]),
     ("countersign-auth", &["wire", "crypto"]),
+    ("countersign-gssapi", &[]),
     ("countersign-rpc", &["wire"]),
     ("countersign-fs", &["wire"]),
     ("countersign-localfs", &["fs", "wire"]),
@@ -60,7 +61,10 @@ const KEPT_APART: &[(&str, &[&str])] = &[
             "xtask",
         ],
     ),
-    ("libc", &["countersign-server", "countersign"]),
+    (
+        "libc",
+        &["countersign-server", "countersign", "countersign-gssapi"],
+    ),
     ("socket2", &["countersign-server"]),
     (
         "getrandom",
