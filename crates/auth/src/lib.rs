@@ -12,6 +12,7 @@ pub mod config;
 pub mod der;
 pub mod failure;
 pub mod identity;
+pub mod initiator;
 pub mod key;
 mod logon;
 pub mod ntlm;
@@ -24,6 +25,10 @@ pub use classic::{ClassicAccepted, ClassicLogon, classic_logon};
 pub use config::{AuthConfig, GuestRule, NtlmRules, ServerNames};
 pub use failure::{AuthFailure, FailureReason};
 pub use identity::{Identity, IdentityKind};
+pub use initiator::{
+    Initiated, Initiator, InitiatorError, InitiatorStep, MechanismInitiator, NtlmMechanism,
+    SpnegoInitiator,
+};
 pub use key::SessionKey;
 pub use ntlm::verify::NtlmVersion;
 pub use sid::{MachineSid, Sid};

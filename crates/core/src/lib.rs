@@ -12,6 +12,7 @@
 //! encrypts it.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod config;
 pub mod connection;
 pub mod gate;

@@ -24,6 +24,12 @@ pub struct NtlmCredentials {
     pub workstation: String,
 }
 
+impl core::fmt::Debug for NtlmCredentials {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "NtlmCredentials({:?}, {:?})", self.domain, self.user)
+    }
+}
+
 /// What the client picks at random, [MS-NLMP] 3.1.5.1.2.
 pub struct ClientRandom {
     /// ClientChallenge.
