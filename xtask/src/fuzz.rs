@@ -47,28 +47,18 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
             Err(seeded.to_string())
         },
     );
-    let have = |args: &[&str]| {
-        let mut c = std::process::Command::new("cargo");
-        c.args(args)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
-        c.status().is_ok_and(|s| s.success())
-    };
-    if !have(&["+nightly", "fuzz", "--version"]) {
+    let Some(toolchain) = toolchain() else {
         for target in &targets {
-            tally.skip(
-                target,
-                "cargo-fuzz or a nightly toolchain is missing (cargo install cargo-fuzz)",
-            );
+            tally.skip(target, "cargo-fuzz is missing (cargo install cargo-fuzz)");
         }
         return Ok(tally.finish());
-    }
+    };
     let each = (minutes * 60 / targets.len().max(1) as u64).max(1);
     for target in &targets {
         println!("{target}: {each} s");
-        let status = std::process::Command::new("cargo")
+        let status = fuzz(toolchain)
             .current_dir(root())
-            .args(["+nightly", "fuzz", "run", target, "--"])
+            .args(["run", target, "--"])
             .args([
                 &format!("-max_total_time={each}"),
                 "-rss_limit_mb=2048",
@@ -81,4 +71,39 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
         tally.check(target, if status.success() { Ok(()) } else { Err(why()) });
     }
     Ok(tally.finish())
+}
+
+/// Which compiler builds the targets: they need unstable flags.
+#[derive(Debug, Clone, Copy)]
+enum Toolchain {
+    Nightly,
+    /// The stable one, told to take unstable flags.
+    Stable,
+}
+
+fn toolchain() -> Option<Toolchain> {
+    [Toolchain::Nightly, Toolchain::Stable]
+        .into_iter()
+        .find(|toolchain| {
+            let mut command = fuzz(*toolchain);
+            command
+                .arg("--version")
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null());
+            command.status().is_ok_and(|s| s.success())
+        })
+}
+
+/// `cargo fuzz`, without what `cargo xtask` put into the environment.
+fn fuzz(toolchain: Toolchain) -> std::process::Command {
+    let mut command = std::process::Command::new("cargo");
+    match toolchain {
+        Toolchain::Nightly => {
+            command.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+            command.arg("+nightly")
+        }
+        Toolchain::Stable => command.env("RUSTC_BOOTSTRAP", "1"),
+    };
+    command.arg("fuzz");
+    command
 }

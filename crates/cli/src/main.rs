@@ -13,6 +13,11 @@ use clap::Parser;
 use arguments::{Arguments, Command};
 use commands::serve::ServeArguments;
 
+/// Replies of 64 KiB and more come and go with every request; this allocator keeps
+/// their pages, where the system's gives them back and faults them in anew.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A command that failed: what is said on standard error. Exit code 1; bad usage is 2.
 type Outcome = Result<(), String>;
 

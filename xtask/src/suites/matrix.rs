@@ -121,14 +121,10 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
         if_agrees: "disabled",
         declined: true,
     });
-    for (number, policy) in policies.into_iter().enumerate() {
+    for (number, policy) in policies.iter().copied().enumerate() {
         let place = folder.join(format!("p{number}"));
         std::fs::create_dir_all(&place).map_err(|e| e.to_string())?;
-        let mut setup = Setup::new(&context.binary, &place).policy(policy.always, policy.if_agrees);
-        if policy.declined {
-            setup = setup.config("[policy]\ndeclined = true\n");
-        }
-        let server = match setup.start() {
+        let server = match start(context, &place, policy) {
             Ok(s) => s,
             Err(why) => {
                 tally.fail(&policy.name(), &why);
@@ -174,9 +170,17 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
         tally.check(&format!("{}: clean stop", policy.name()), server.stop());
     }
     if context.full {
-        large(tally, context, &client, &folder)?;
+        large(tally, context, &client, &folder, &policies)?;
     }
     Ok(())
+}
+
+fn start(context: &Context, place: &Path, policy: Policy) -> Res<Server> {
+    let mut setup = Setup::new(&context.binary, place).policy(policy.always, policy.if_agrees);
+    if policy.declined {
+        setup = setup.config("[policy]\ndeclined = true\n");
+    }
+    setup.start()
 }
 
 fn cells(client: &Smbclient, server: &Server, folder: &Path, policy: Policy) -> Vec<Cell> {
@@ -359,9 +363,15 @@ fn judge_cell(expected: Expected, dialect: &str, connections: &[&Connection]) ->
 }
 
 /// The 1 GiB file both ways and 5,000 small ones, in every dialect.
-fn large(tally: &mut Tally, context: &Context, client: &Smbclient, folder: &Path) -> Res<()> {
-    let place = folder.join("large");
-    std::fs::create_dir_all(&place).map_err(|e| e.to_string())?;
+/// A file of 1 GiB there and back, and many small files, in every lawful cell of
+/// every policy.
+fn large(
+    tally: &mut Tally,
+    context: &Context,
+    client: &Smbclient,
+    folder: &Path,
+    policies: &[Policy],
+) -> Res<()> {
     let big = folder.join("big");
     {
         use std::io::Write;
@@ -371,9 +381,32 @@ fn large(tally: &mut Tally, context: &Context, client: &Smbclient, folder: &Path
                 .map_err(|e| e.to_string())?;
         }
     }
-    let server = Setup::new(&context.binary, &place)
-        .policy("disabled", "enabled")
-        .start()?;
+    for (number, policy) in policies.iter().enumerate() {
+        let place = folder.join(format!("large{number}"));
+        std::fs::create_dir_all(&place).map_err(|e| e.to_string())?;
+        let server = start(context, &place, *policy)?;
+        many_files(&server)?;
+        for dialect in DIALECTS {
+            for protection in ["off", "sign", "encrypt"] {
+                match expected(dialect, protection, policy.posture()) {
+                    None | Some(Expected::Refused) => continue,
+                    Some(_) => {}
+                }
+                let cell = format!("{} {dialect} {protection}", policy.name());
+                large_cell(tally, client, &server, folder, (dialect, protection), &cell)?;
+            }
+        }
+        tally.check(
+            &format!("{}: large files: clean stop", policy.name()),
+            server.stop(),
+        );
+        let _ = std::fs::remove_dir_all(&place);
+    }
+    let _ = std::fs::remove_file(&big);
+    Ok(())
+}
+
+fn many_files(server: &Server) -> Res<()> {
     for folder_number in 0..50 {
         let sub = server.share.join(format!("many/d{folder_number:02}"));
         std::fs::create_dir_all(&sub).map_err(|e| e.to_string())?;
@@ -384,48 +417,42 @@ fn large(tally: &mut Tally, context: &Context, client: &Smbclient, folder: &Path
                 .map_err(|e| e.to_string())?;
         }
     }
-    let limit = Duration::from_secs(900);
-    for dialect in DIALECTS {
-        for protection in ["off", "sign", "encrypt"] {
-            if expected(dialect, protection, Posture::Enabled).is_none() {
-                continue;
-            }
-            let name = format!("1 GiB {dialect} {protection}");
-            let back = folder.join("big.back");
-            let out = client.run(
-                server.port,
-                dialect,
-                protection,
-                "put big big; get big big.back",
-                limit,
-            )?;
-            let result = if out.ok() {
-                same_files(&big, &server.share.join("big")).and_then(|()| same_files(&big, &back))
-            } else {
-                Err(out.tail())
-            };
-            tally.check(&format!("{name} ({:.0} s)", out.took.as_secs_f64()), result);
-            let _ = std::fs::remove_file(&back);
-            let _ = std::fs::remove_file(server.share.join("big"));
+    Ok(())
+}
 
-            let got = folder.join("many");
-            let _ = std::fs::remove_dir_all(&got);
-            let script = "recurse on; prompt off; mget many";
-            let out = client.run(server.port, dialect, protection, script, limit)?;
-            let result = if out.ok() {
-                same_trees(&server.share.join("many"), &got)
-            } else {
-                Err(out.tail())
-            };
-            let name = format!(
-                "{MANY} files {dialect} {protection} ({:.0} s)",
-                out.took.as_secs_f64()
-            );
-            tally.check(&name, result);
-        }
-    }
-    tally.check("large files: clean stop", server.stop());
-    let _ = std::fs::remove_file(&big);
+fn large_cell(
+    tally: &mut Tally,
+    client: &Smbclient,
+    server: &Server,
+    folder: &Path,
+    (dialect, protection): (&str, &str),
+    cell: &str,
+) -> Res<()> {
+    let limit = Duration::from_secs(900);
+    let (big, back) = (folder.join("big"), folder.join("big.back"));
+    let script = "put big big; get big big.back";
+    let out = client.run(server.port, dialect, protection, script, limit)?;
+    let result = if out.ok() {
+        same_files(&big, &server.share.join("big")).and_then(|()| same_files(&big, &back))
+    } else {
+        Err(out.tail())
+    };
+    let name = format!("1 GiB {cell} ({:.0} s)", out.took.as_secs_f64());
+    tally.check(&name, result);
+    let _ = std::fs::remove_file(&back);
+    let _ = std::fs::remove_file(server.share.join("big"));
+
+    let got = folder.join("many");
+    let _ = std::fs::remove_dir_all(&got);
+    let script = "recurse on; prompt off; mget many";
+    let out = client.run(server.port, dialect, protection, script, limit)?;
+    let result = if out.ok() {
+        same_trees(&server.share.join("many"), &got)
+    } else {
+        Err(out.tail())
+    };
+    let name = format!("{MANY} files {cell} ({:.0} s)", out.took.as_secs_f64());
+    tally.check(&name, result);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use countersign_fs::{FsCall, FsError, LockElement, LockKind, LockWait, Ticket};
+use countersign_fs::{FsCall, FsError, FsReply, LockElement, LockKind, LockWait, Open, Ticket};
 use countersign_wire::NtStatus;
 use countersign_wire::fscc::OplockLevel;
 use countersign_wire::smb1::Block;
@@ -79,13 +79,7 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
             ranges,
         });
     }
-    let result = cx
-        .call(FsCall::Lock {
-            open,
-            elements,
-            wait,
-        })
-        .await;
+    let result = take(cx, &open, elements, wait).await;
     cx.shared
         .state
         .lock()
@@ -117,6 +111,60 @@ pub(super) async fn locking_andx(cx: &mut Request, block: &Block<'_>) -> Answer 
         }
         Err(e) => Err(e.into()),
     }
+}
+
+/// Takes the locks of one request. Without waiting it is all or nothing at once;
+/// a request that waits takes one lock after the other and keeps what it has
+/// while it waits for the next, so that no later request overtakes it. What was
+/// taken is given back when a later one is not granted.
+async fn take(
+    cx: &mut Request,
+    open: &Arc<Open>,
+    elements: Vec<LockElement>,
+    wait: LockWait,
+) -> Result<FsReply, FsError> {
+    let at_once = wait == LockWait::No || elements.len() < 2;
+    let groups: Vec<Vec<LockElement>> = if at_once {
+        vec![elements]
+    } else {
+        elements.into_iter().map(|element| vec![element]).collect()
+    };
+    let begun = cx.monotonic();
+    let mut taken: Vec<LockElement> = Vec::new();
+    let mut result = Ok(FsReply::Done);
+    for group in groups {
+        let wait = match wait {
+            LockWait::Milliseconds(all) => {
+                let spent = cx.monotonic().saturating_sub(begun).as_millis();
+                LockWait::Milliseconds(all.saturating_sub(u32::try_from(spent).unwrap_or(all)))
+            }
+            other => other,
+        };
+        let call = FsCall::Lock {
+            open: Arc::clone(open),
+            elements: group.clone(),
+            wait,
+        };
+        result = cx.call(call).await;
+        if result.is_err() {
+            break;
+        }
+        taken.extend(group);
+    }
+    if result.is_err() && !taken.is_empty() {
+        for element in &mut taken {
+            element.kind = LockKind::Unlock;
+        }
+        let call = FsCall::Lock {
+            open: Arc::clone(open),
+            elements: taken,
+            wait: LockWait::No,
+        };
+        if let Err(error) = cx.call(call).await {
+            tracing::debug!(?error, "locks of a request that failed were gone already");
+        }
+    }
+    result
 }
 
 /// Locks from here on (but for those with the top bit) always conflict.

@@ -89,4 +89,3 @@ fn describe(change: &Change) -> String {
         None => format!("{}: not set (was {before})", change.setting),
     }
 }
-

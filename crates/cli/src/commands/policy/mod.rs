@@ -90,4 +90,3 @@ pub(crate) fn run(command: PolicyCommand) -> Outcome {
         }
     }
 }
-

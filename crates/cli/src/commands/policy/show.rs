@@ -147,7 +147,11 @@ fn rows(policy: &Json) -> String {
                 text(Some(link))
             ));
         }
-        for one in of("shadowed").and_then(Json::as_array).into_iter().flatten() {
+        for one in of("shadowed")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+        {
             let when = match one.get("since").and_then(Json::as_u64) {
                 Some(when) => format!(" since {}", date(when)),
                 None => String::new(),
