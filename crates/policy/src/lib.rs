@@ -10,6 +10,7 @@ mod effect;
 mod exception;
 mod facts;
 mod group_layers;
+pub mod group_policy;
 mod layers;
 mod live;
 mod posture;

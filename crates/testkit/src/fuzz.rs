@@ -26,6 +26,7 @@ pub const ORACLES: &[(&str, Oracle)] = &[
     ("spnego", spnego),
     ("ntlm", ntlm),
     ("user_file", user_file),
+    ("group_policy", group_policy),
     ("transform", transform),
     ("pipe", crate::fuzz_pipes::pipe),
     ("rap", crate::fuzz_pipes::rap),
@@ -193,6 +194,33 @@ pub fn ntlm(bytes: &[u8]) {
         if let Ok(m) = Authenticate::decode(bytes, flags) {
             tried(countersign_auth::ntlm::verify::promises_mic(&m.nt_response));
         }
+    }
+}
+
+/// What the directory and SYSVOL say of Group Policy. The first byte chooses the reader.
+pub fn group_policy(bytes: &[u8]) {
+    use countersign_policy::group_policy::{
+        DistinguishedName, containers_of, gpt_version, parse_links, registry_values,
+        template_values,
+    };
+    let Some((which, rest)) = bytes.split_first() else {
+        return;
+    };
+    let text = String::from_utf8_lossy(rest);
+    match which % 5 {
+        0 => {
+            if let Ok(name) = text.parse::<DistinguishedName>() {
+                let again: DistinguishedName = name.as_str().parse().expect("it was read");
+                assert_eq!(name, again);
+                assert_eq!(name.canonical(), again.canonical());
+                tried(containers_of(&name));
+                tried(name.dns_domain());
+            }
+        }
+        1 => tried(parse_links(&text)),
+        2 => tried(gpt_version(rest)),
+        3 => tried(template_values(rest)),
+        _ => tried(registry_values(rest)),
     }
 }
 
