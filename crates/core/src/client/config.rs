@@ -28,6 +28,40 @@ pub enum Encryption {
     Required,
 }
 
+/// What SMB1's logon without extended security may show a server. LM responses
+/// are never made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum ClassicResponse {
+    /// Nothing: a server without SPNEGO gets no logon but an anonymous one.
+    #[default]
+    Never,
+    /// An NTLMv2 response.
+    NtlmV2,
+    /// The 24-byte NTLM response, which is easily broken.
+    Ntlm,
+}
+
+/// What concerns SMB1 alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Smb1Config {
+    /// Extended security (SPNEGO) is asked for. Default true.
+    pub extended_security: bool,
+    /// What a logon without it may show. Default nothing.
+    pub classic: ClassicResponse,
+    /// Code page of servers without Unicode.
+    pub code_page: countersign_wire::smb1::CodePage,
+}
+
+impl Default for Smb1Config {
+    fn default() -> Self {
+        Self {
+            extended_security: true,
+            classic: ClassicResponse::default(),
+            code_page: countersign_wire::smb1::CodePage::default(),
+        }
+    }
+}
+
 /// Configuration of a client's connection.
 #[derive(Clone)]
 pub struct ClientConfig {
@@ -52,6 +86,8 @@ pub struct ClientConfig {
     pub server_name: String,
     /// How the server is connected.
     pub transport: Transport,
+    /// What concerns SMB1 alone.
+    pub smb1: Smb1Config,
     /// Limits.
     pub limits: ClientLimits,
 }
