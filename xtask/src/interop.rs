@@ -55,11 +55,7 @@ fn suites_into(tally: &mut Tally, peers: Peers, full: bool, names: &[String]) ->
             return Ok(());
         }
     };
-    let context = Context {
-        peers,
-        binary,
-        full,
-    };
+    let context = Context::new(peers, binary, full);
     for (name, suite) in SUITES {
         if !names.is_empty() && !names.iter().any(|n| n == name) {
             continue;

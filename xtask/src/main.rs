@@ -6,6 +6,7 @@ mod capture;
 mod ci;
 mod fuzz;
 mod interop;
+mod lab;
 mod peers;
 mod process;
 mod proxy;
@@ -36,6 +37,8 @@ cargo xtask COMMAND
                              throughput and server CPU beside smbd's
   soak [--sessions N] [--connections N]
                              memory of idle signed sessions; many connections
+  lab up|run CMD..|env|status|down
+                             an Active Directory domain of one Samba controller, in namespaces
 ";
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         "torture" => torture::run(&args),
         "versus" => versus::run(&args),
         "soak" => soak::run(&args),
+        "lab" => lab::command::lab(&args),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(true)

@@ -141,7 +141,7 @@ fn modules_of(python: &PathBuf) -> Vec<&'static str> {
 }
 
 /// Installs Debian packages when that is possible.
-fn install(packages: &[&str]) {
+pub(crate) fn install(packages: &[&str]) {
     if !rustix::process::geteuid().is_root() || find("apt-get").is_none() {
         return;
     }

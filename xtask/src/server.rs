@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::Res;
+use crate::lab::{Entry, Lab};
 use crate::process::{Beside, command, find, run};
 
 /// The account of all suites.
@@ -28,6 +29,8 @@ pub(crate) struct Setup {
     pub(crate) flags: Vec<String>,
     /// Configuration file, if one is needed.
     pub(crate) config: Option<String>,
+    /// The lab it runs in, if any, and the address there.
+    inside: Option<(Entry, String)>,
 }
 
 /// A running server with one share named `share`.
@@ -48,6 +51,7 @@ impl Setup {
             smb1: true,
             flags: Vec::new(),
             config: None,
+            inside: None,
         }
     }
 
@@ -75,6 +79,13 @@ impl Setup {
         self
     }
 
+    #[expect(dead_code, reason = "the suite of the domain comes next")]
+    /// Runs it in a lab, where it listens on this address and port.
+    pub(crate) fn inside(mut self, lab: &Lab, listen: &str) -> Self {
+        self.inside = Some((lab.entry(), listen.to_owned()));
+        self
+    }
+
     /// Starts it and waits until it listens.
     pub(crate) fn start(&self) -> Res<Server> {
         let make = |name: &str| -> Res<PathBuf> {
@@ -83,11 +94,14 @@ impl Setup {
             Ok(path)
         };
         let (share, state) = (make("share")?, make("state")?);
-        let mut c = Command::new(&self.binary);
+        let (mut c, listen) = match &self.inside {
+            Some((entry, listen)) => (entry.command(&self.binary), listen.as_str()),
+            None => (Command::new(&self.binary), "127.0.0.1:0"),
+        };
         c.arg("serve")
             .arg("--state")
             .arg(&state)
-            .args(["--listen", "127.0.0.1:0"]);
+            .args(["--listen", listen]);
         c.arg("--share").arg(format!("share={}", share.display()));
         for user in [USER, USER2] {
             c.arg("--user").arg(format!("{user}:{PASSWORD}"));

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::Res;
+use crate::lab::{self, Lab};
 use crate::peers::Peers;
 use crate::process::{Output, Talk, run};
+use crate::report::Tally;
 use crate::server::{PASSWORD, USER};
+use crate::{Res, workspace};
 
 /// What every suite gets.
 #[derive(Debug)]
@@ -24,6 +26,41 @@ pub(crate) struct Context {
     pub(crate) binary: PathBuf,
     /// The large file and the many files too.
     pub(crate) full: bool,
+    #[expect(dead_code, reason = "the suite of the domain comes next")]
+    lab: std::cell::OnceCell<Result<Lab, String>>,
+}
+
+impl Context {
+    pub(crate) fn new(peers: Peers, binary: PathBuf, full: bool) -> Self {
+        Self {
+            peers,
+            binary,
+            full,
+            lab: std::cell::OnceCell::new(),
+        }
+    }
+
+    #[expect(dead_code, reason = "the suite of the domain comes next")]
+    /// The domain all suites share, started when first asked for, or a counted skip
+    /// where none can be had.
+    pub(crate) fn need_lab(&self, tally: &mut Tally, what: &str) -> Option<&Lab> {
+        if self.lab.get().is_none()
+            && let Err(why) = lab::available()
+        {
+            tally.skip(what, &why);
+            return None;
+        }
+        let started = self
+            .lab
+            .get_or_init(|| Lab::start(&workspace::target().join("xtask/lab")));
+        match started {
+            Ok(lab) => Some(lab),
+            Err(why) => {
+                tally.fail(what, why);
+                None
+            }
+        }
+    }
 }
 
 /// smbclient with a configuration of its own.
