@@ -35,8 +35,15 @@ const EDGES: &[(&str, &[&str])] = &[
     ("countersign-audit", &["policy"]),
     (
         "countersign",
-        &["audit", "auth", "core", "policy", "server"],
+        &[
+            "audit", "auth", "client", "core", "mount", "policy", "server", "wire",
+        ],
     ),
+    (
+        "countersign-client",
+        &["auth", "core", "crypto", "policy", "rpc", "wire"],
+    ),
+    ("countersign-mount", &["client", "wire"]),
     (
         "countersign-testkit",
         &[
@@ -50,7 +57,13 @@ const EDGES: &[(&str, &[&str])] = &[
 const KEPT_APART: &[(&str, &[&str])] = &[
     (
         "tokio",
-        &["countersign-server", "countersign", "countersign-testkit"],
+        &[
+            "countersign-server",
+            "countersign-client",
+            "countersign-mount",
+            "countersign",
+            "countersign-testkit",
+        ],
     ),
     (
         "rustix",
@@ -66,6 +79,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
         &["countersign-server", "countersign", "countersign-gssapi"],
     ),
     ("socket2", &["countersign-server"]),
+    ("fuser", &["countersign-mount"]),
     (
         "getrandom",
         &[
