@@ -5,6 +5,9 @@ use crate::failure::{AuthFailure, FailureReason};
 use crate::identity::Identity;
 use crate::key::SessionKey;
 use crate::logon::{Decision, decide, is_anonymous, is_nothing};
+use crate::ntlm::NtlmCredentials;
+use crate::ntlm::av::{self, AvList};
+use crate::ntlm::hash::{desl, hmac_md5, md4, ntowf_v2};
 use crate::ntlm::verify::{Allowed, NtlmVersion, Responses, V1_LENGTH};
 use crate::users::UserDirectory;
 
@@ -97,4 +100,59 @@ fn check(
         challenge_response: challenge_response.to_vec(),
         version,
     })
+}
+
+/// The client's side: what a classic SESSION_SETUP_ANDX shows, and the key that
+/// comes of it, [MS-CIFS] 3.1.5.2 and 3.2.5.3. LM responses are never made.
+#[derive(Debug, Clone)]
+pub struct ClassicResponses {
+    /// OEMPassword.
+    pub lm: Vec<u8>,
+    /// UnicodePassword; what is appended to the key of the MAC.
+    pub nt: Vec<u8>,
+    /// SigningSessionKey; `None` for an anonymous logon.
+    pub session_key: Option<SessionKey>,
+}
+
+impl ClassicResponses {
+    /// Nothing to show.
+    pub fn anonymous() -> Self {
+        Self {
+            lm: Vec::new(),
+            nt: Vec::new(),
+            session_key: None,
+        }
+    }
+
+    /// NTLMv2 and LMv2, [MS-NLMP] 3.3.2; `time` is a FILETIME as it stands on
+    /// the wire, `own` the client's challenge.
+    pub fn ntlm_v2(who: &NtlmCredentials, challenge: [u8; 8], own: [u8; 8], time: [u8; 8]) -> Self {
+        let mut names = AvList::default();
+        names.push_text(av::NB_DOMAIN_NAME, &who.domain);
+        let mut blob = vec![1, 1, 0, 0, 0, 0, 0, 0];
+        blob.extend_from_slice(&time);
+        blob.extend_from_slice(&own);
+        blob.extend_from_slice(&[0; 4]);
+        blob.extend(names.finish());
+        let ntowf = ntowf_v2(who.nt_hash.as_bytes(), &who.user, &who.domain);
+        let proof = hmac_md5(ntowf.as_slice(), &[&challenge, &blob]);
+        let key = hmac_md5(ntowf.as_slice(), &[proof.as_slice()]);
+        let lm = hmac_md5(ntowf.as_slice(), &[&challenge, &own]);
+        Self {
+            lm: [lm.as_slice(), &own].concat(),
+            nt: [proof.as_slice(), &blob].concat(),
+            session_key: Some(SessionKey::new(key.as_slice())),
+        }
+    }
+
+    /// NTLM, [MS-NLMP] 3.3.1; it stands in the place of the LM response too, as
+    /// Windows has it when LM is off.
+    pub fn ntlm(who: &NtlmCredentials, challenge: [u8; 8]) -> Self {
+        let nt = desl(who.nt_hash.as_bytes(), challenge).to_vec();
+        Self {
+            lm: nt.clone(),
+            nt,
+            session_key: Some(SessionKey::new(md4(who.nt_hash.as_bytes()).as_slice())),
+        }
+    }
 }

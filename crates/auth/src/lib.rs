@@ -21,7 +21,7 @@ pub mod spnego;
 pub mod users;
 
 pub use acceptor::{AcceptContext, Acceptor, Mechanism, Step, negotiate_hint};
-pub use classic::{ClassicAccepted, ClassicLogon, classic_logon};
+pub use classic::{ClassicAccepted, ClassicLogon, ClassicResponses, classic_logon};
 pub use config::{AuthConfig, GuestRule, NtlmRules, ServerNames};
 pub use failure::{AuthFailure, FailureReason};
 pub use identity::{Identity, IdentityKind};

@@ -18,9 +18,7 @@ pub use call::{
     LogonKey, OpenId, OpenRequest, Opened, PathRequest, Payload, Reconnect, ShareKind,
     TreeConnected, TreeId, Written,
 };
-pub use config::{
-    ClassicResponse, ClientConfig, ClientLimits, Encryption, Entropy, Smb1Config,
-};
+pub use config::{ClassicResponse, ClientConfig, ClientLimits, Encryption, Entropy, Smb1Config};
 pub use engine::{
     Engine, Event, Link, LoggedOn, LogonKind, Negotiated, PeerSigning, Protocol, Transfer,
 };

@@ -4,6 +4,8 @@
 //! key comes with the first logon that policy wants signed; from then on every
 //! message is verified, whatever its flags say, and there is no way back.
 
+pub(crate) mod client;
+
 use bytes::Bytes;
 use countersign_auth::SessionKey;
 use countersign_crypto::smb1::{MacKey, SignJob, VerifyJob, sign_batch, verify_batch};
