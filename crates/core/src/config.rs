@@ -25,6 +25,21 @@ pub enum Dialect {
     Smb311 = 0x0311,
 }
 
+impl Dialect {
+    /// The SMB2 dialect with this number on the wire.
+    pub fn of(revision: u16) -> Option<Dialect> {
+        [
+            Dialect::Smb202,
+            Dialect::Smb210,
+            Dialect::Smb300,
+            Dialect::Smb302,
+            Dialect::Smb311,
+        ]
+        .into_iter()
+        .find(|one| *one as u16 == revision)
+    }
+}
+
 /// A share as the engines see it.
 #[derive(Clone)]
 pub struct ShareConfig {
@@ -116,6 +131,8 @@ pub struct ServerConfig {
     pub max_dialect: Dialect,
     /// The four settings in force, with their sources.
     pub policy: Arc<countersign_policy::Effective>,
+    /// Peers that may stay unsigned though the policy requires signing.
+    pub exceptions: Arc<countersign_policy::Exceptions>,
     /// Signing algorithms of 3.1.1, best first.
     pub signing_algorithms: Vec<countersign_crypto::SigningAlgorithm>,
     /// Ciphers of 3.x, best first; empty: encryption is not offered.

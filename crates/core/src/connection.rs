@@ -11,6 +11,7 @@ use countersign_wire::FileTime;
 use crate::config::Dialect;
 use crate::gate::Sealed;
 use crate::link::{FrontEnd, Link, PolicyOutcome};
+use crate::observer::{Abilities, Occasion, Sighting, refusal};
 use crate::server::Server;
 use crate::{smb1, smb2};
 
@@ -21,6 +22,13 @@ pub struct Now {
     pub wall: FileTime,
     /// Monotonic, since some start (the same as `Host::monotonic`).
     pub monotonic: Duration,
+}
+
+impl Now {
+    /// Seconds since 1970.
+    pub fn unix(self) -> u64 {
+        u64::try_from(self.wall.to_unix().0).unwrap_or(0)
+    }
 }
 
 /// How the peer is connected.
@@ -163,11 +171,30 @@ impl Connection {
                     Front::Chosen(Box::new(smb2::Smb2::new(&self.link, now)))
                 }
                 Some(_) if config.smb1 => Front::Chosen(smb1::start(&mut self.link, now)),
-                Some(_) => self.refuse("SMB1 is off"),
+                Some(_) => {
+                    self.turned_away(refusal::SMB1_OFF);
+                    self.refuse("SMB1 is off")
+                }
                 None => self.refuse("first message is not a NEGOTIATE"),
             },
             _ => self.refuse("not SMB"),
         };
+    }
+
+    /// Tells the observer of a peer that only speaks SMB1.
+    fn turned_away(&self, reason: &str) {
+        let abilities = Abilities {
+            offered: Some(Dialect::Smb1),
+            ..Abilities::default()
+        };
+        let peer = self.link.peer.address;
+        self.link.server.lookout.tell(|| {
+            Occasion::Refused(
+                Sighting::stranger(peer, None)
+                    .able(abilities)
+                    .because(reason),
+            )
+        });
     }
 
     fn refuse(&mut self, reason: &'static str) -> Front {

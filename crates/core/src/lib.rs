@@ -19,6 +19,7 @@ pub mod gate;
 pub mod info;
 pub mod link;
 pub mod logon;
+pub mod observer;
 pub mod pipes;
 pub mod registry;
 pub mod server;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign_wire::FileTime;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::config::Dialect;
 use crate::connection::{Mailbox, Now, Signal};
+use crate::observer::{Abilities, Lookout, Occasion, Sighting};
 
 /// Facts of a session as an administrator sees them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct SessionFacts {
     pub anonymous: bool,
     /// When it was set up.
     pub created: FileTime,
+    /// What the peer could do.
+    pub abilities: Abilities,
 }
 
 /// One live session. The owner drops it with [`Registry::remove`].
@@ -50,6 +53,9 @@ pub struct SessionRecord {
     facts: Mutex<SessionFacts>,
     used: AtomicU64,
     seen: AtomicU8,
+    received: AtomicU64,
+    sent: AtomicU64,
+    refused: AtomicBool,
     mailbox: Arc<dyn Mailbox>,
 }
 
@@ -89,6 +95,24 @@ impl SessionRecord {
         if self.seen.load(Ordering::Relaxed) & bit == 0 {
             self.seen.fetch_or(bit, Ordering::Relaxed);
         }
+    }
+
+    /// Counts the bytes of a request.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts the bytes of a reply.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of requests and of replies so far.
+    pub fn bytes(&self) -> (u64, u64) {
+        (
+            self.received.load(Ordering::Relaxed),
+            self.sent.load(Ordering::Relaxed),
+        )
     }
 
     /// A copy of the facts.
@@ -132,10 +156,11 @@ impl SessionRecord {
 pub struct Registry {
     next: AtomicU64,
     sessions: Mutex<HashMap<u64, Arc<SessionRecord>>>,
+    lookout: Arc<Lookout>,
 }
 
 impl Registry {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, lookout: Arc<Lookout>) -> Self {
         // SessionIds start at a random place, so that ids of an earlier run are
         // unknown rather than someone else's; never 0 nor all ones.
         // Tools that keep an id in 32 bits exist.
@@ -143,6 +168,7 @@ impl Registry {
         Self {
             next: AtomicU64::new(start),
             sessions: Mutex::new(HashMap::new()),
+            lookout,
         }
     }
 
@@ -165,16 +191,41 @@ impl Registry {
             facts: Mutex::new(facts),
             used: AtomicU64::new(0),
             seen: AtomicU8::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
             mailbox,
         });
         record.touch(now);
         self.sessions.lock().insert(id, Arc::clone(&record));
+        self.lookout
+            .tell(|| Occasion::SetUp(Sighting::of(&record.facts())));
         record
     }
 
     /// Removes a session that ended.
     pub fn remove(&self, id: u64) {
-        self.sessions.lock().remove(&id);
+        let Some(record) = self.sessions.lock().remove(&id) else {
+            return;
+        };
+        self.lookout.tell(|| {
+            let (received, sent) = record.bytes();
+            Occasion::Ended {
+                sighting: Sighting::of(&record.facts()),
+                seen: record.seen(),
+                received,
+                sent,
+            }
+        });
+    }
+
+    /// A request of this session was refused by the policy: the observer is told once
+    /// in a session.
+    pub(crate) fn refused(&self, record: &SessionRecord, reason: &'static str) {
+        if !record.refused.swap(true, Ordering::Relaxed) {
+            self.lookout
+                .tell(|| Occasion::Refused(Sighting::of(&record.facts()).because(reason)));
+        }
     }
 
     /// All sessions, oldest first.

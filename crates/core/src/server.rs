@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::config::ServerConfig;
 use crate::logon::LogonGuard;
+use crate::observer::{Lookout, Observer};
 use crate::registry::Registry;
 use crate::smb2;
 use crate::statistics::Statistics;
@@ -30,6 +31,7 @@ pub struct Server {
     pub logons: LogonGuard,
     /// Counters.
     pub statistics: Statistics,
+    pub(crate) lookout: Arc<Lookout>,
     /// SMB2 sessions by SessionId: channel binding, previous sessions.
     pub(crate) sessions: smb2::session::GlobalSessions,
     /// Dialects of live connections by ClientGuid.
@@ -42,10 +44,12 @@ impl Server {
     pub fn new(config: ServerConfig, files: Arc<FileService>, host: Arc<dyn Host>) -> Arc<Self> {
         let mut seed = [0; 8];
         host.random(&mut seed);
+        let lookout = Arc::new(Lookout::default());
         Arc::new(Self {
             config: ArcSwap::from_pointee(config),
             files,
-            registry: Registry::new(u64::from_le_bytes(seed)),
+            registry: Registry::new(u64::from_le_bytes(seed), Arc::clone(&lookout)),
+            lookout,
             logons: LogonGuard::default(),
             statistics: Statistics::default(),
             sessions: smb2::session::GlobalSessions::default(),
@@ -53,6 +57,11 @@ impl Server {
             connections: AtomicU64::new(0),
             host,
         })
+    }
+
+    /// From here on the observer is told what happens; the first one stays.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.lookout.post(observer);
     }
 
     pub(crate) fn next_connection(&self) -> u64 {

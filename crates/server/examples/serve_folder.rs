@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         min_dialect: Dialect::Smb202,
         max_dialect: Dialect::Smb311,
         policy: Arc::new(Effective::of(Settings::default())),
+        exceptions: Arc::default(),
         signing_algorithms: vec![
             SigningAlgorithm::AesGmac,
             SigningAlgorithm::AesCmac,

@@ -71,6 +71,7 @@ pub fn config(settings: Settings, backend: &Arc<dyn Backend>) -> ServerConfig {
         min_dialect: Dialect::Smb202,
         max_dialect: Dialect::Smb311,
         policy: Arc::new(Effective::of(settings)),
+        exceptions: Arc::default(),
         signing_algorithms: vec![
             SigningAlgorithm::AesGmac,
             SigningAlgorithm::AesCmac,

@@ -7,8 +7,59 @@
 //! have; what leaves is a [`Sealed`] frame. Nothing else can make either, so a
 //! handler can neither act on an unverified request nor forget to sign.
 
+use std::sync::Arc;
+
+use countersign_policy::{
+    Effective, Exception, Facts, Moment, Reason, SessionFacts, ShareMoment, Side, Verdict,
+    exception_for_share, verdict,
+};
+
+use crate::config::ServerConfig;
+
 pub(crate) mod smb1;
 pub mod smb2;
+
+/// Policy's verdict on a share that an unsigned session under exceptions asks for: the
+/// exception it is given by, or why it is refused. Without exceptions every share is given.
+pub(crate) fn share(
+    policy: &Effective,
+    facts: &SessionFacts,
+    exceptions: &[Arc<Exception>],
+    name: &str,
+    ipc: bool,
+) -> Result<Option<Arc<Exception>>, (Reason, Option<Arc<Exception>>)> {
+    let exception = exception_for_share(exceptions, name, ipc);
+    let decision = verdict(&Facts {
+        side: Side::Server,
+        family: facts.family,
+        policy,
+        exception: exception.map(|one| &**one),
+        moment: Moment::Share(ShareMoment {
+            name,
+            ipc,
+            protected: facts.required || facts.encryption_required,
+        }),
+    });
+    match decision {
+        Verdict::Accept(protection) if protection.reason == Reason::Exception => {
+            Ok(exception.cloned())
+        }
+        Verdict::Accept(_) => Ok(None),
+        other => Err((other.reason(), exception.cloned())),
+    }
+}
+
+/// Whether the exceptions that let an unsigned session in still do.
+pub(crate) fn exceptions_hold(
+    config: &ServerConfig,
+    exceptions: &[Arc<Exception>],
+    now: u64,
+) -> bool {
+    !config.policy.server_requires()
+        || exceptions
+            .iter()
+            .all(|one| config.exceptions.still_has(one, now) && config.policy.exceptions_allowed())
+}
 
 /// A frame ready to be sent: transport header, then the protected message.
 /// Only the gate makes one.

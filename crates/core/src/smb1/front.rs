@@ -20,6 +20,7 @@ use super::request::{Finished, Request};
 use super::state::{Shared, State};
 use crate::config::OnTighten;
 use crate::connection::{Now, Signal};
+use crate::gate::exceptions_hold;
 use crate::gate::smb1::{FRAME_HEADROOM, Outgoing};
 use crate::link::{FrontEnd, Link, PolicyOutcome};
 
@@ -72,6 +73,9 @@ impl Smb1 {
             Err(_) => return self.drop_connection(link, "not an SMB1 message"),
         };
         self.shared.server.statistics.requests.add();
+        if let Some(session) = self.shared.state.lock().sessions.get(&header.uid) {
+            session.record.received(frame.len());
+        }
         if header.flags.contains(Flags::REPLY) && header.command != Command::LOCKING_ANDX {
             // A response to something never asked.
             return;
@@ -103,7 +107,14 @@ impl Smb1 {
         };
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(finished) = task.future.as_mut().poll(&mut context) {
-            self.tasks.remove(&id);
+            let uid = self.tasks.remove(&id).map(|task| task.header.uid);
+            if let Some(session) =
+                uid.and_then(|uid| self.shared.state.lock().sessions.get(&uid).cloned())
+            {
+                session
+                    .record
+                    .sent(finished.messages.iter().map(Outgoing::len).sum());
+            }
             out.extend(finished.messages);
             if let Some(reason) = finished.close {
                 self.flush(link, core::mem::take(out));
@@ -259,6 +270,11 @@ impl FrontEnd for Smb1 {
                     Ok(admitted) => self.begin(link, frame, admitted, &mut out),
                     Err(reason) => {
                         self.shared.server.statistics.bad_signatures.add();
+                        let first = self.shared.state.lock().sessions.values().next().cloned();
+                        if let Some(session) = first {
+                            let registry = &self.shared.server.registry;
+                            registry.refused(&session.record, reason.code());
+                        }
                         tracing::warn!(
                             connection = link.id,
                             peer = %link.peer.address,
@@ -363,6 +379,11 @@ impl FrontEnd for Smb1 {
             let mut state = self.shared.state.lock();
             state.now = now;
             for (uid, session) in &state.sessions {
+                if !exceptions_hold(&config, &session.exceptions, now.unix()) {
+                    outcome.ended += 1;
+                    ended.push(*uid);
+                    continue;
+                }
                 match live_change(&old, &config.policy, Side::Server, &session.facts) {
                     LiveChange::Keep | LiveChange::Tighten => outcome.satisfied += 1,
                     LiveChange::End { .. } if config.on_tighten == OnTighten::Keep => {

@@ -10,6 +10,7 @@ use countersign_wire::smb1::{Block, Capabilities, Flags2, SecurityMode, Text, Ti
 use super::request::{Answer, Reply, Request, Stop};
 use super::state::Negotiated;
 use crate::gate::smb1::announce;
+use crate::observer::{Occasion, Sighting, refusal};
 
 pub(super) fn handle(cx: &mut Request, block: &Block<'_>) -> Answer {
     if cx.shared.state.lock().negotiated.is_some() {
@@ -19,10 +20,21 @@ pub(super) fn handle(cx: &mut Request, block: &Block<'_>) -> Answer {
     let dialects = decode_dialects(block.byte_slice())?;
     let Some(index) = dialects.iter().rposition(|d| *d == NT_LM_0_12) else {
         tracing::info!(?dialects, "no SMB1 dialect in common");
+        let peer = cx.shared.address;
+        cx.shared.server.lookout.tell(|| {
+            Occasion::Refused(Sighting::stranger(peer, None).because(refusal::NO_DIALECT))
+        });
         return Ok(Reply::words(NO_DIALECT.to_le_bytes().to_vec()));
     };
     let dialect_index = u16::try_from(index).unwrap_or(NO_DIALECT);
-    let (enabled, required) = announce(&cx.config.policy);
+    let now = cx.shared.state.lock().now;
+    let exception = cx
+        .config
+        .exceptions
+        .at_negotiate(cx.shared.ip(), now.unix())
+        .map(|one| &**one);
+    let (enabled, required) = announce(&cx.config.policy, exception);
+    let smb2 = dialects.iter().any(|d| d.starts_with("SMB 2."));
     let mut security_mode = SecurityMode::USER | SecurityMode::ENCRYPT_PASSWORDS;
     security_mode.set(SecurityMode::SIGNATURES_ENABLED, enabled);
     security_mode.set(SecurityMode::SIGNATURES_REQUIRED, required);
@@ -71,6 +83,8 @@ pub(super) fn handle(cx: &mut Request, block: &Block<'_>) -> Answer {
     content.encode(text, &mut Writer::new(&mut bytes));
     let mut state = cx.shared.state.lock();
     state.signing.offered(enabled);
+    state.announced = enabled;
+    state.offered_smb2 = smb2;
     state.negotiated = Some(Negotiated {
         extended,
         challenge,

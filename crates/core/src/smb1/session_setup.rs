@@ -7,6 +7,7 @@ use countersign_auth::{
     classic_logon,
 };
 use countersign_fs::Caller;
+use countersign_policy::{Peer, PeerFlags, Reason};
 use countersign_wire::NtStatus;
 use countersign_wire::smb1::session_setup_andx::{
     ACTION_GUEST, Names, SessionSetupRequest, SessionSetupResponse,
@@ -17,6 +18,7 @@ use super::request::{Answer, NtStatusField, Reply, Request, Stop};
 use super::state::{Session, Setup};
 use crate::config::Dialect;
 use crate::gate::smb1::Logon;
+use crate::observer::{Abilities, Authentication, Occasion, Sighting, failure_code, refusal};
 use crate::registry::SessionFacts as RegistryFacts;
 
 /// What is said of this server in NativeOS.
@@ -34,6 +36,7 @@ pub(super) async fn handle(cx: &mut Request, block: &Block<'_>) -> Answer {
         .is_locked_out(cx.shared.ip(), monotonic)
     {
         tracing::warn!(address = %cx.shared.address, "logon refused: address is locked out");
+        turned_away(cx, |sighting| sighting.because(refusal::LOCKED_OUT));
         return Err(Stop::Status(NtStatus::ACCOUNT_LOCKED_OUT));
     }
     match request {
@@ -106,10 +109,11 @@ async fn extended(cx: &mut Request, blob: &[u8], client: Client) -> Answer {
             token,
             identity,
             session_key,
-            ..
+            mechanism,
         } => {
+            let proof = |kind| Authentication::of(kind, mechanism);
             let key = session_key.as_ref().map(|k| (k, [].as_slice()));
-            let action = establish(cx, uid, *identity, key, client)?;
+            let action = establish(cx, uid, *identity, key, client, proof)?;
             Ok(response(cx, action, Some(token)))
         }
         Step::Failed { failure, .. } => {
@@ -195,7 +199,8 @@ async fn classic(
         .session_key
         .as_ref()
         .map(|k| (k, accepted.challenge_response.as_slice()));
-    let action = establish(cx, uid, accepted.identity, key, client)?;
+    let proof = |kind| Authentication::of_version(kind, accepted.version);
+    let action = establish(cx, uid, accepted.identity, key, client, proof)?;
     Ok(response(cx, action, None))
 }
 
@@ -206,6 +211,7 @@ fn establish(
     identity: Identity,
     key: Option<(&SessionKey, &[u8])>,
     client: Client,
+    proof: impl FnOnce(countersign_policy::Identity) -> Authentication,
 ) -> Result<u16, Stop> {
     let server = Arc::clone(&cx.shared.server);
     let mut state = cx.shared.state.lock();
@@ -219,11 +225,38 @@ fn establish(
         IdentityKind::Guest => countersign_policy::Identity::Guest,
         IdentityKind::Anonymous => countersign_policy::Identity::Anonymous,
     };
+    let peer = Peer {
+        address: cx.shared.ip(),
+        identity: kind,
+        account: &identity.name,
+        machine: &identity.workstation,
+    };
+    let exceptions = cx.config.exceptions.at_session(&peer, state.now.unix());
+    let mut abilities = Abilities {
+        offered: Some(if state.offered_smb2 {
+            Dialect::Smb202
+        } else {
+            Dialect::Smb1
+        }),
+        signing: PeerFlags {
+            enabled: cx.header.flags2.contains(Flags2::SECURITY_SIGNATURE),
+            required: cx
+                .header
+                .flags2
+                .contains(Flags2::SECURITY_SIGNATURE_REQUIRED),
+        },
+        announced: state.announced,
+        encryption: false,
+        key: key.is_some(),
+        authentication: proof(kind),
+        exceptions: Vec::new(),
+    };
     let logon = Logon {
         policy: &cx.config.policy,
         identity: kind,
         key,
         flags2: cx.header.flags2,
+        exception: exceptions.first().map(|one| &**one),
     };
     let accepted = match state.signing.establish(&logon) {
         Ok(accepted) => accepted,
@@ -236,6 +269,14 @@ fn establish(
                 reason = refused.reason.code(),
                 "logon refused by policy"
             );
+            turned_away(cx, |sighting| {
+                let mut sighting = sighting
+                    .able(abilities)
+                    .named(&identity.name, &identity.domain, &identity.workstation)
+                    .because(refused.reason.code());
+                sighting.identity = kind;
+                sighting
+            });
             return Err(Stop::Status(refused.status));
         }
     };
@@ -256,6 +297,12 @@ fn establish(
     server.logons.succeeded(cx.shared.ip());
     state.session_was_set_up = true;
     let now = state.now;
+    let exceptions = if accepted.reason == Reason::Exception {
+        exceptions
+    } else {
+        Vec::new()
+    };
+    abilities.exceptions.clone_from(&exceptions);
     let facts = RegistryFacts {
         address: cx.shared.address,
         machine: identity.workstation.clone(),
@@ -269,6 +316,7 @@ fn establish(
         guest: kind == countersign_policy::Identity::Guest,
         anonymous: kind == countersign_policy::Identity::Anonymous,
         created: now.wall,
+        abilities,
     };
     let caller = Arc::new(Caller {
         user_sid: identity.user_sid.as_bytes().to_vec(),
@@ -305,6 +353,7 @@ fn establish(
         identity: Arc::new(identity),
         caller,
         facts: accepted.facts,
+        exceptions,
         capabilities: Capabilities::from_bits_retain(client.capabilities),
         max_buffer: client.max_buffer,
     };
@@ -312,6 +361,24 @@ fn establish(
     drop(state);
     cx.header.uid = uid;
     Ok(action)
+}
+
+/// Tells the observer of a peer that was turned away.
+fn turned_away(cx: &Request, say: impl FnOnce(Sighting) -> Sighting) {
+    let peer = cx.shared.address;
+    cx.shared.server.lookout.tell(|| {
+        let (smb2, announced) = {
+            let state = cx.shared.state.lock();
+            (state.offered_smb2, state.announced)
+        };
+        let abilities = Abilities {
+            offered: Some(if smb2 { Dialect::Smb202 } else { Dialect::Smb1 }),
+            announced,
+            ..Abilities::default()
+        };
+        let stranger = Sighting::stranger(peer, Some(Dialect::Smb1));
+        Occasion::Refused(say(stranger.able(abilities)))
+    });
 }
 
 /// Notes a failed logon; its answer comes after the delay.
@@ -326,6 +393,11 @@ async fn failed(cx: &Request, failure: &AuthFailure) -> Stop {
         reason = %failure,
         "logon failed"
     );
+    turned_away(cx, |sighting| {
+        sighting
+            .named(&failure.user, &failure.domain, &failure.workstation)
+            .because(failure_code(failure))
+    });
     if failure.is_bad_password() {
         let until = server
             .logons

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use countersign_auth::{Acceptor, Identity};
 use countersign_fs::{Caller, EventSink, FsError, FsReply, Open, OpenOwner, Share, Ticket};
-use countersign_policy::SessionFacts;
+use countersign_policy::{Exception, SessionFacts};
 use countersign_wire::smb1::transaction::{Assembly, Primary};
 use countersign_wire::smb1::{Capabilities, Header, TimeZone};
 use parking_lot::Mutex;
@@ -42,6 +42,10 @@ pub(crate) struct State {
     pub(crate) now: Now,
     pub(crate) signing: Signing,
     pub(crate) negotiated: Option<Negotiated>,
+    /// NEGOTIATE announced that this server can sign.
+    pub(crate) announced: bool,
+    /// The client offered SMB2 too.
+    pub(crate) offered_smb2: bool,
     pub(crate) sessions: HashMap<u16, Session>,
     /// Logons under way, by the UID given to them.
     pub(crate) setups: HashMap<u16, Setup>,
@@ -98,6 +102,8 @@ impl State {
             now,
             signing: Signing::default(),
             negotiated: None,
+            announced: false,
+            offered_smb2: false,
             sessions: HashMap::new(),
             setups: HashMap::new(),
             trees: HashMap::new(),
@@ -239,6 +245,8 @@ pub(crate) struct Session {
     pub(crate) identity: Arc<Identity>,
     pub(crate) caller: Arc<Caller>,
     pub(crate) facts: SessionFacts,
+    /// The exceptions that let it stay unsigned.
+    pub(crate) exceptions: Vec<Arc<Exception>>,
     /// Capabilities the client sent.
     pub(crate) capabilities: Capabilities,
     /// Largest message the client takes.

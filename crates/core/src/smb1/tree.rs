@@ -12,7 +12,7 @@ use countersign_wire::smb1::tree::{
 use super::request::{Answer, Reply, Request, Stop};
 use super::state::{Shared, Tree};
 use crate::smb2::session::ShareTarget;
-use crate::smb2::tree_connect::find;
+use crate::smb2::tree_connect::{find, under_exceptions};
 
 pub(super) fn connect_andx(cx: &mut Request, block: &Block<'_>) -> Answer {
     let request = TreeConnectRequest::decode_andx(block, cx.text())?;
@@ -62,7 +62,16 @@ fn connect_to(cx: &mut Request, request: &TreeConnectRequest) -> Result<Tree, St
     let name = request
         .share()
         .map_err(|_| Stop::Status(NtStatus::BAD_NETWORK_NAME))?;
-    let found = find(&cx.config, name, &session.identity).map_err(Stop::Status)?;
+    let mut found = find(&cx.config, name, &session.identity).map_err(Stop::Status)?;
+    under_exceptions(
+        &cx.shared.server,
+        &cx.config,
+        &session.facts,
+        &session.exceptions,
+        Some(&session.record),
+        &mut found,
+    )
+    .map_err(Stop::Status)?;
     if found.encrypt {
         // SMB1 cannot encrypt.
         return Err(Stop::Status(NtStatus::ACCESS_DENIED));

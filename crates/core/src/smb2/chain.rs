@@ -15,6 +15,7 @@ use super::state::Phase;
 use crate::connection::Now;
 use crate::gate::smb2::{self as gate, Admission, Admitted, Arrived, Outgoing, Refused};
 use crate::link::Link;
+use crate::observer::is_telling;
 
 /// The messages of one frame that are still to be carried out, and the
 /// replies of those that were.
@@ -154,6 +155,7 @@ impl Smb2 {
             Ok(admitted) => admitted,
             Err(Refused::Ignore) => return Flow::Next(chain),
             Err(Refused::Disconnect(reason)) => {
+                self.tell_refused(link, ids.session, reason);
                 self.drop_connection(link, reason.code());
                 return Flow::Stop;
             }
@@ -163,6 +165,7 @@ impl Smb2 {
                 seal,
             }) => {
                 self.count(link, reason);
+                self.tell_refused(link, ids.session, reason);
                 let response = Response::error(status);
                 let header = self.refusal_header(&header, &ids, status);
                 chain.fail(&ids, &header, status, true);
@@ -215,6 +218,7 @@ impl Smb2 {
             && let Some(record) = session.record.get()
         {
             record.touch(now);
+            record.received(request.message.len());
         }
         let active = Active::new(request, row);
         let step = match step {
@@ -309,6 +313,16 @@ impl Smb2 {
             session.saw(admitted.is_signed(), admitted.is_encrypted());
         }
         Ok(admitted)
+    }
+
+    /// Tells the observer, once in a session, of a refusal that shows what the peer can do.
+    fn tell_refused(&self, link: &Link, session: u64, reason: Reason) {
+        if is_telling(reason)
+            && let Some(session) = self.state.session_of(session)
+            && let Some(record) = session.record.get()
+        {
+            link.server.registry.refused(record, reason.code());
+        }
     }
 
     fn count(&self, link: &Link, reason: Reason) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use countersign_fs::{CallContext, Event, FsError, FsReply, Outcome, Ticket};
-use countersign_policy::{Effective, LiveChange, Side, live_change};
+use countersign_policy::{Effective, LiveChange, Reason, Side, live_change};
 use countersign_wire::NtStatus;
-use countersign_wire::smb2::{Command, Header, HeaderFlags, Target};
+use countersign_wire::smb2::{Command, HEADER_LEN, Header, HeaderFlags, Target};
 
 use super::chain::Chain;
 use super::dispatch::{Interim, Row};
@@ -17,6 +17,7 @@ use super::state::State;
 use super::{breaks, negotiate};
 use crate::config::OnTighten;
 use crate::connection::{Now, Signal};
+use crate::gate::exceptions_hold;
 use crate::gate::smb2::{self as gate, ChannelKey, Inbound, Kind, Outgoing, SessionSecrets};
 use crate::link::{FrontEnd, Link, PolicyOutcome};
 use crate::pipes::PipeOpen;
@@ -365,6 +366,11 @@ impl Smb2 {
     ) {
         link.server.statistics.requests.add();
         let header = self.header(active, &response, Kind::Final);
+        if let Some(session) = &active.request.session
+            && let Some(record) = session.record.get()
+        {
+            record.sent(HEADER_LEN + response.body().len());
+        }
         let seal = response.seal.take();
         chain.note(&active.request, &response);
         if self.state.negotiated().is_some_and(|n| n.is_smb3()) {
@@ -611,7 +617,7 @@ impl FrontEnd for Smb2 {
             .min()
     }
 
-    fn apply_policy(&mut self, link: &mut Link, _now: Now) -> PolicyOutcome {
+    fn apply_policy(&mut self, link: &mut Link, now: Now) -> PolicyOutcome {
         let config = link.config();
         let old = core::mem::replace(&mut self.policy, Arc::clone(&config.policy));
         let mut outcome = PolicyOutcome::default();
@@ -621,6 +627,11 @@ impl FrontEnd for Smb2 {
             let Some(facts) = session.facts().filter(|_| session.home == link.id) else {
                 continue;
             };
+            if !exceptions_hold(&config, &session.exceptions(), now.unix()) {
+                outcome.ended += 1;
+                end.push((*id, Reason::ExceptionEnded));
+                continue;
+            }
             match live_change(&old, &config.policy, Side::Server, &facts) {
                 LiveChange::Keep => outcome.satisfied += 1,
                 LiveChange::Tighten => {

@@ -15,6 +15,7 @@ use crate::config::{Dialect, ServerConfig};
 use crate::connection::{Now, Transport, multi_protocol};
 use crate::gate::smb2::{self as gate, Outgoing, Preauth};
 use crate::link::Link;
+use crate::observer::{Abilities, Occasion, Sighting, refusal};
 
 /// Bytes of salt in the pre-authentication context.
 const SALT: usize = 32;
@@ -25,6 +26,12 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     };
     let config = &cx.request.config;
     let Some(revision) = choose_dialect(config, &request.dialects) else {
+        let offered = request
+            .dialects
+            .iter()
+            .filter_map(|d| Dialect::of(*d))
+            .max();
+        no_dialect(cx.link, offered);
         return Step::Fail(NtStatus::NOT_SUPPORTED);
     };
     let contexts = if revision == dialect::SMB_3_1_1 {
@@ -76,7 +83,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         client_security_mode: request.security_mode,
         client_dialects: request.dialects.clone(),
         capabilities,
-        security_mode: security_mode(config, revision),
+        security_mode: security_mode(config, revision, cx.link, cx.now),
         server_guid: Guid(config.guid),
         max_transact: max_transact(config, revision, cx.link),
         cipher,
@@ -124,9 +131,26 @@ fn response(
     })
 }
 
-fn security_mode(config: &ServerConfig, revision: u16) -> SecurityMode {
+/// Tells the observer of a peer that has no dialect in common with us.
+fn no_dialect(link: &Link, offered: Option<Dialect>) {
+    let abilities = Abilities {
+        offered,
+        ..Abilities::default()
+    };
+    let peer = link.peer.address;
+    link.server.lookout.tell(|| {
+        let sighting = Sighting::stranger(peer, None).able(abilities);
+        Occasion::Refused(sighting.because(refusal::NO_DIALECT))
+    });
+}
+
+fn security_mode(config: &ServerConfig, revision: u16, link: &Link, now: Now) -> SecurityMode {
     let mut mode = SecurityMode::SIGNING_ENABLED;
-    if gate::announce(&config.policy, revision) {
+    let exception = config
+        .exceptions
+        .at_negotiate(link.peer.address.ip(), now.unix())
+        .map(|one| &**one);
+    if gate::announce(&config.policy, revision, exception) {
         mode |= SecurityMode::SIGNING_REQUIRED;
     }
     mode
@@ -264,6 +288,7 @@ impl Smb2 {
         } else if config.min_dialect <= Dialect::Smb202 {
             dialect::SMB_2_0_2
         } else {
+            no_dialect(link, Some(Dialect::Smb202));
             return self.drop_connection(link, "no dialect in common");
         };
         if self.state.window.consume(0, 1).is_err() {
@@ -275,7 +300,7 @@ impl Smb2 {
         }
         let hint = negotiate_hint(&config.auth);
         let max = max_transact(&config, revision, link);
-        let mode = security_mode(&config, revision);
+        let mode = security_mode(&config, revision, link, now);
         let response = Response::new(NtStatus::SUCCESS, |w| {
             NegotiateResponse {
                 security_mode: mode,

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use countersign_auth::Identity;
 use countersign_fs::{Caller, Event, Open, OpenOwner, Share};
-use countersign_policy::{SessionFacts, SignedSoFar};
+use countersign_policy::{Exception, SessionFacts, SignedSoFar};
 use countersign_wire::Guid;
 use countersign_wire::fscc::AccessMask;
 use countersign_wire::smb2::FileId;
@@ -61,6 +61,7 @@ struct Login {
     identity: Option<Arc<Identity>>,
     caller: Option<Arc<Caller>>,
     facts: Option<SessionFacts>,
+    exceptions: Vec<Arc<Exception>>,
 }
 
 impl Session {
@@ -77,6 +78,7 @@ impl Session {
                 identity: None,
                 caller: None,
                 facts: None,
+                exceptions: Vec::new(),
             }),
             trees: Mutex::new(HashMap::new()),
             opens: Mutex::new(HashMap::new()),
@@ -133,6 +135,16 @@ impl Session {
         if login.state != SessionState::Ended {
             login.state = SessionState::Valid;
         }
+    }
+
+    /// The exceptions that let it stay unsigned.
+    pub(crate) fn exceptions(&self) -> Vec<Arc<Exception>> {
+        self.login.lock().exceptions.clone()
+    }
+
+    /// Pins them; none for a session that needs none.
+    pub(crate) fn set_exceptions(&self, exceptions: Vec<Arc<Exception>>) {
+        self.login.lock().exceptions = exceptions;
     }
 
     /// Signing is insisted on from here on.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_auth::{
-    AcceptContext, Acceptor, AuthFailure, Identity, IdentityKind, SessionKey, Step as Logon,
+    AcceptContext, Acceptor, AuthFailure, Identity, IdentityKind, Mechanism, SessionKey,
+    Step as Logon,
 };
 use countersign_crypto::SigningAlgorithm;
+use countersign_policy::{Exception, Peer, PeerFlags, Reason};
 
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::{
@@ -19,6 +21,7 @@ use super::session::{Session, SessionState};
 use super::state::{Channel, Setup, State};
 use crate::config::Dialect;
 use crate::gate::smb2::{self as gate, FinalSeal, LogonRefused};
+use crate::observer::{Abilities, Authentication, Occasion, Sighting, failure_code, refusal};
 use crate::registry::SessionFacts;
 
 /// What a SESSION_SETUP is for.
@@ -44,6 +47,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         .is_locked_out(address, cx.now.monotonic)
     {
         tracing::warn!(connection = cx.link.id, %address, "logon refused: address is locked out");
+        turned_away(cx, |sighting| sighting.because(refusal::LOCKED_OUT));
         return Step::Fail(NtStatus::ACCOUNT_LOCKED_OUT);
     }
     let found = if request.flags & SESSION_FLAG_BINDING != 0 {
@@ -88,6 +92,7 @@ fn new_session(cx: &mut Context<'_>) -> Result<(u64, Purpose), NtStatus> {
     let negotiated = cx.state.negotiated().ok_or(NtStatus::INVALID_PARAMETER)?;
     if config.encrypt && negotiated.cipher.is_none() {
         // [MS-SMB2] 3.3.5.5: the server encrypts, and the peer cannot.
+        turned_away(cx, |sighting| sighting.because(refusal::CANNOT_ENCRYPT));
         return Err(NtStatus::ACCESS_DENIED);
     }
     let id = cx.link.server.registry.next_id();
@@ -208,7 +213,7 @@ fn step(
             token,
             identity,
             session_key,
-            ..
+            mechanism,
         } => {
             let done = Done {
                 id,
@@ -216,6 +221,7 @@ fn step(
                 identity: *identity,
                 session_key,
                 token,
+                mechanism,
             };
             let result = match purpose {
                 Purpose::New => first(cx, &done),
@@ -286,6 +292,11 @@ fn failed(cx: &Context<'_>, failure: &AuthFailure) -> Step {
         reason = %failure,
         "logon failed"
     );
+    turned_away(cx, |sighting| {
+        sighting
+            .named(&failure.user, &failure.domain, &failure.workstation)
+            .because(failure_code(failure))
+    });
     let fail = Step::Fail(failure.status());
     if !failure.is_bad_password() {
         return fail;
@@ -306,6 +317,7 @@ struct Done<'a> {
     identity: Identity,
     session_key: Option<SessionKey>,
     token: Vec<u8>,
+    mechanism: Mechanism,
 }
 
 impl Done<'_> {
@@ -317,7 +329,45 @@ impl Done<'_> {
         }
     }
 
-    fn logon<'b>(&'b self, cx: &'b Context<'_>) -> Option<gate::Logon<'b>> {
+    /// The exceptions that are for this peer.
+    fn exceptions(&self, cx: &Context<'_>) -> Vec<Arc<Exception>> {
+        let peer = Peer {
+            address: cx.link.peer.address.ip(),
+            identity: self.class(),
+            account: &self.identity.name,
+            machine: &self.identity.workstation,
+        };
+        cx.request
+            .config
+            .exceptions
+            .at_session(&peer, cx.now.unix())
+    }
+
+    /// What the peer could do.
+    fn abilities(&self, cx: &Context<'_>, exceptions: Vec<Arc<Exception>>) -> Abilities {
+        let mut abilities = abilities(cx, self.setup.security_mode);
+        abilities.key = self.session_key.is_some();
+        abilities.authentication = Authentication::of(self.class(), self.mechanism);
+        abilities.exceptions = exceptions;
+        abilities
+    }
+
+    /// The peer, for the observer.
+    fn sighting(&self, cx: &Context<'_>, sighting: Sighting) -> Sighting {
+        let mut sighting = sighting.able(self.abilities(cx, Vec::new())).named(
+            &self.identity.name,
+            &self.identity.domain,
+            &self.identity.workstation,
+        );
+        sighting.identity = self.class();
+        sighting
+    }
+
+    fn logon<'b>(
+        &'b self,
+        cx: &'b Context<'_>,
+        exceptions: &'b [Arc<Exception>],
+    ) -> Option<gate::Logon<'b>> {
         let negotiated = cx.state.negotiated()?;
         // [MS-SMB2] 3.3.5.4 and 3.3.5.5.3: either of the client's two bits counts.
         let mode = self.setup.security_mode | negotiated.client_security_mode;
@@ -332,11 +382,49 @@ impl Done<'_> {
             session_key: self.session_key.as_ref(),
             peer_requires: mode.contains(SecurityMode::SIGNING_REQUIRED),
             encrypt: cx.request.config.encrypt && negotiated.cipher.is_some(),
+            exception: exceptions.first().map(|one| &**one),
         })
     }
 }
 
-fn refuse(cx: &Context<'_>, identity: &Identity, refused: &LogonRefused) -> Step {
+/// What the connection says of the peer's abilities.
+fn abilities(cx: &Context<'_>, said: SecurityMode) -> Abilities {
+    let Some(negotiated) = cx.state.negotiated() else {
+        return Abilities::default();
+    };
+    let mode = said | negotiated.client_security_mode;
+    let best = negotiated
+        .client_dialects
+        .iter()
+        .filter_map(|d| Dialect::of(*d))
+        .max();
+    Abilities {
+        offered: best.max(Dialect::of(negotiated.dialect)),
+        signing: PeerFlags {
+            enabled: true,
+            required: mode.contains(SecurityMode::SIGNING_REQUIRED),
+        },
+        announced: true,
+        encryption: negotiated.cipher.is_some(),
+        ..Abilities::default()
+    }
+}
+
+/// Tells the observer of a peer that was turned away.
+fn turned_away(cx: &Context<'_>, say: impl FnOnce(Sighting) -> Sighting) {
+    let link = &cx.link;
+    link.server.lookout.tell(|| {
+        let dialect = Dialect::of(cx.state.dialect());
+        let stranger = Sighting::stranger(link.peer.address, dialect);
+        Occasion::Refused(say(stranger.able(abilities(cx, SecurityMode::empty()))))
+    });
+}
+
+fn refuse(cx: &Context<'_>, done: &Done<'_>, refused: &LogonRefused) -> Step {
+    let identity = &done.identity;
+    turned_away(cx, |sighting| {
+        done.sighting(cx, sighting).because(refused.reason.code())
+    });
     tracing::warn!(
         connection = cx.link.id,
         peer = %cx.link.peer.address,
@@ -352,6 +440,9 @@ fn first(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
     let gone = || Step::Fail(NtStatus::USER_SESSION_DELETED);
     let identity = &done.identity;
     if identity.kind == IdentityKind::Guest && !cx.request.config.guest {
+        turned_away(cx, |sighting| {
+            done.sighting(cx, sighting).because(refusal::GUEST)
+        });
         return Err(Step::Fail(NtStatus::LOGON_FAILURE));
     }
     if let Some(negotiated) = cx.state.negotiated()
@@ -364,11 +455,15 @@ fn first(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
         // [MS-SMB2] 3.3.5.5.3: one client speaks one dialect.
         return Err(gone());
     }
-    let logon = done.logon(cx).ok_or_else(gone)?;
+    let exceptions = done.exceptions(cx);
+    let logon = done.logon(cx, &exceptions).ok_or_else(gone)?;
     let encrypt = logon.encrypt;
-    let established = gate::establish(&logon).map_err(|r| refuse(cx, identity, &r))?;
+    let established = gate::establish(&logon).map_err(|r| refuse(cx, done, &r))?;
     if encrypt && established.secrets.is_none() {
         // Nobody without a key can encrypt.
+        turned_away(cx, |sighting| {
+            done.sighting(cx, sighting).because(refusal::CANNOT_ENCRYPT)
+        });
         return Err(Step::Fail(NtStatus::ACCESS_DENIED));
     }
     let session = {
@@ -380,9 +475,11 @@ fn first(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
         let _ = session.secrets.set(Arc::clone(secrets));
     }
     session.set_login(Arc::new(identity.clone()), established.facts);
+    let exceptions = needed(established.reason, exceptions);
+    session.set_exceptions(exceptions.clone());
     session.add_channel(cx.link.id, Arc::clone(cx.link.mailbox()));
     cx.state.authenticated = true;
-    register(cx, &session, identity, &established);
+    register(cx, &session, done, &established, exceptions);
     end_previous(cx, done);
     let mut flags = flags_of(identity);
     if established.facts.encryption_required {
@@ -391,12 +488,23 @@ fn first(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
     Ok(success(done, flags, established.seal))
 }
 
+/// The exceptions a session has to be pinned to: none where it is signed all the same.
+fn needed(reason: Reason, exceptions: Vec<Arc<Exception>>) -> Vec<Arc<Exception>> {
+    if reason == Reason::Exception {
+        exceptions
+    } else {
+        Vec::new()
+    }
+}
+
 fn register(
     cx: &Context<'_>,
     session: &Arc<Session>,
-    identity: &Identity,
+    done: &Done<'_>,
     established: &gate::Established,
+    exceptions: Vec<Arc<Exception>>,
 ) {
+    let identity = &done.identity;
     let dialect = match session.dialect {
         0x0202 => Dialect::Smb202,
         0x0210 => Dialect::Smb210,
@@ -424,6 +532,7 @@ fn register(
         guest: identity.kind == IdentityKind::Guest,
         anonymous: identity.kind == IdentityKind::Anonymous,
         created: cx.now.wall,
+        abilities: done.abilities(cx, exceptions),
     };
     let mailbox = Arc::clone(cx.link.mailbox());
     let record = cx
@@ -470,9 +579,15 @@ fn again(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
     let session = Arc::clone(&channel.session);
     let key = channel.key.clone();
     let facts = session.facts().ok_or_else(gone)?;
-    let logon = done.logon(cx).ok_or_else(gone)?;
-    let (facts, seal) = gate::reestablish(&logon, facts, key.as_ref())
-        .map_err(|r| refuse(cx, &done.identity, &r))?;
+    let exceptions = done.exceptions(cx);
+    let logon = done.logon(cx, &exceptions).ok_or_else(gone)?;
+    let (facts, seal) =
+        gate::reestablish(&logon, facts, key.as_ref()).map_err(|r| refuse(cx, done, &r))?;
+    if facts.required {
+        session.set_exceptions(Vec::new());
+    } else if !session.exceptions().is_empty() {
+        session.set_exceptions(exceptions);
+    }
     session.set_login(Arc::new(done.identity.clone()), facts);
     if let Some(record) = session.record.get() {
         record.update(|f| {
@@ -499,8 +614,8 @@ fn bound(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
         );
         return Err(Step::Fail(NtStatus::ACCESS_DENIED));
     }
-    let logon = done.logon(cx).ok_or_else(gone)?;
-    let (key, seal) = gate::bind(&logon).map_err(|r| refuse(cx, &done.identity, &r))?;
+    let logon = done.logon(cx, &[]).ok_or_else(gone)?;
+    let (key, seal) = gate::bind(&logon).map_err(|r| refuse(cx, done, &r))?;
     let channel = cx.state.channels.get_mut(&done.id).ok_or_else(gone)?;
     channel.key = Some(key);
     channel.binding = false;

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use countersign_auth::{Identity, IdentityKind};
 use countersign_fs::{Share, ShareOptions};
+use countersign_policy::{Exception, SessionFacts};
 use countersign_wire::NtStatus;
 use countersign_wire::fscc::AccessMask;
 use countersign_wire::smb2::{
@@ -14,6 +15,10 @@ use countersign_wire::smb2::{
 use super::handler::{Context, Response, Step};
 use super::session::{ShareTarget, TreeConnect};
 use crate::config::{ServerConfig, ShareConfig};
+use crate::gate;
+use crate::observer::{Occasion, Sighting};
+use crate::registry::SessionRecord;
+use crate::server::Server;
 
 /// MaximalAccess of a share that may be changed.
 const FULL: u32 = 0x001F_01FF;
@@ -33,13 +38,25 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         return Step::Fail(NtStatus::BAD_NETWORK_NAME);
     };
     let config = &cx.request.config;
-    let found = match find(config, name, &identity) {
+    let mut found = match find(config, name, &identity) {
         Ok(found) => found,
         Err(status) => {
             tracing::info!(connection = cx.link.id, share = name, %status, "tree connect refused");
             return Step::Fail(status);
         }
     };
+    if let Some(facts) = session.facts()
+        && let Err(status) = under_exceptions(
+            &cx.link.server,
+            config,
+            &facts,
+            &session.exceptions(),
+            session.record.get(),
+            &mut found,
+        )
+    {
+        return Step::Fail(status);
+    }
     let encrypt = found.encrypt || session.facts().is_some_and(|f| f.encryption_required);
     if encrypt
         && !cx
@@ -148,6 +165,52 @@ pub(crate) fn find(
             config: Box::new(share.clone()),
         },
     })
+}
+
+/// An unsigned session that exceptions let in has the shares they name, with their limits.
+pub(crate) fn under_exceptions(
+    server: &Server,
+    config: &ServerConfig,
+    facts: &SessionFacts,
+    exceptions: &[Arc<Exception>],
+    record: Option<&Arc<SessionRecord>>,
+    found: &mut Found,
+) -> Result<(), NtStatus> {
+    if exceptions.is_empty() {
+        return Ok(());
+    }
+    let ipc = matches!(found.target, ShareTarget::Pipe);
+    let judged = gate::share(&config.policy, facts, exceptions, &found.name, ipc);
+    let (exception, granted) = match &judged {
+        Ok(exception) => (exception.as_ref(), true),
+        Err((_, exception)) => (exception.as_ref(), false),
+    };
+    if let (Some(exception), Some(record)) = (exception, record) {
+        tracing::info!(
+            exception = exception.id,
+            share = found.name,
+            granted,
+            session = record.id,
+            "share under an exception"
+        );
+        server.lookout.tell(|| Occasion::ExceptionUsed {
+            sighting: Sighting::of(&record.facts()),
+            exception: exception.id.clone(),
+            share: found.name.clone(),
+            granted,
+        });
+    }
+    match judged {
+        Err(_) => Err(NtStatus::ACCESS_DENIED),
+        Ok(Some(exception)) if exception.read_only => {
+            if let ShareTarget::Disk { config, share } = &mut found.target {
+                *share = with_access(config, true);
+                found.access = READ_ONLY;
+            }
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+    }
 }
 
 fn with_access(share: &ShareConfig, read_only: bool) -> Arc<Share> {

@@ -189,6 +189,7 @@ pub fn server_config(parts: Parts<'_>) -> ServerConfig {
         min_dialect: dialects.min.max(Dialect::Smb202),
         max_dialect: dialects.max,
         policy: Arc::new(policy),
+        exceptions: Arc::default(),
         signing_algorithms: config.signing.algorithms.clone(),
         ciphers: config.encryption.ciphers.clone(),
         encrypt: config.encryption.required,

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use countersign_auth::SessionKey;
 use countersign_crypto::smb1::{MacKey, SignJob, VerifyJob, sign_batch, verify_batch};
 use countersign_policy::{
-    CommandClass, Effective, Facts, Family, Identity, MessageFacts, MessageState, Moment,
-    PeerFlags, Protection, Reason, SessionFacts, SessionMoment, Side, SignedSoFar, Verdict,
+    CommandClass, Effective, Exception, Facts, Family, Identity, MessageFacts, MessageState,
+    Moment, PeerFlags, Protection, Reason, SessionFacts, SessionMoment, Side, SignedSoFar, Verdict,
     verdict,
 };
 use countersign_wire::NtStatus;
@@ -80,15 +80,17 @@ pub(crate) struct Logon<'a> {
     pub(crate) key: Option<(&'a SessionKey, &'a [u8])>,
     /// Flags2 of the request.
     pub(crate) flags2: Flags2,
+    /// An exception that is for this peer.
+    pub(crate) exception: Option<&'a Exception>,
 }
 
 /// What NEGOTIATE announces: signing is possible, signing is required.
-pub(crate) fn announce(policy: &Effective) -> (bool, bool) {
+pub(crate) fn announce(policy: &Effective, exception: Option<&Exception>) -> (bool, bool) {
     let decision = verdict(&Facts {
         side: Side::Server,
         family: Family::Smb1,
         policy,
-        exception: None,
+        exception,
         moment: Moment::Negotiate(PeerFlags::default()),
     });
     match decision {
@@ -183,7 +185,7 @@ impl Signing {
             side: Side::Server,
             family: Family::Smb1,
             policy: logon.policy,
-            exception: None,
+            exception: logon.exception,
             moment: Moment::Session(SessionMoment {
                 identity: logon.identity,
                 key: logon.key.is_some(),
@@ -331,6 +333,11 @@ impl Outgoing {
         };
         out.set_header(header);
         out
+    }
+
+    /// Bytes of the message.
+    pub(crate) fn len(&self) -> usize {
+        self.message().len()
     }
 
     fn message(&self) -> &[u8] {

@@ -6,20 +6,20 @@ use countersign_auth::SessionKey;
 use countersign_crypto::smb2::{NonceCounter, SessionKeys, SigningKey, TransformKey};
 use countersign_crypto::{Cipher, SigningAlgorithm};
 use countersign_policy::{
-    Effective, Facts, Identity, MessageState, Moment, PeerFlags, Protection, Reason, SessionFacts,
-    SessionMoment, Side, SignedSoFar, Verdict, verdict,
+    Effective, Exception, Facts, Identity, MessageState, Moment, PeerFlags, Protection, Reason,
+    SessionFacts, SessionMoment, Side, SignedSoFar, Verdict, verdict,
 };
 use countersign_wire::NtStatus;
 
 use super::{ChannelKey, FinalSeal, Preauth, SessionSecrets, Transform, family, refusal};
 
 /// What NEGOTIATE announces: whether signing is required.
-pub(crate) fn announce(policy: &Effective, revision: u16) -> bool {
+pub(crate) fn announce(policy: &Effective, revision: u16, exception: Option<&Exception>) -> bool {
     let decision = verdict(&Facts {
         side: Side::Server,
         family: family(revision),
         policy,
-        exception: None,
+        exception,
         moment: Moment::Negotiate(PeerFlags::default()),
     });
     // SMB2 has no refusal here; if there were one, insisting is the safe side.
@@ -54,6 +54,8 @@ pub(crate) struct Logon<'a> {
     pub(crate) peer_requires: bool,
     /// Session.EncryptData: every request must be encrypted.
     pub(crate) encrypt: bool,
+    /// An exception that is for this peer.
+    pub(crate) exception: Option<&'a Exception>,
 }
 
 /// A logon that policy let in.
@@ -154,7 +156,7 @@ fn judge(
         side: Side::Server,
         family: family(logon.dialect),
         policy: logon.policy,
-        exception: None,
+        exception: logon.exception,
         moment: Moment::Session(SessionMoment {
             identity: logon.identity,
             key,
