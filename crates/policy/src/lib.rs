@@ -6,8 +6,10 @@
 //! change means for a session that exists already.
 #![forbid(unsafe_code)]
 
+mod audit_switch;
 mod effect;
 mod exception;
+pub mod exchange;
 mod facts;
 mod group_layers;
 pub mod group_policy;
@@ -22,6 +24,7 @@ mod smb2;
 mod source;
 mod verdict;
 
+pub use audit_switch::AuditSwitch;
 pub use exception::{Exception, Exceptions, Network, NetworkError, Peer, exception_for_share};
 pub use facts::{
     CommandClass, Facts, Family, Identity, MessageFacts, MessageState, Moment, PeerFlags,
