@@ -154,7 +154,11 @@ impl DirectoryEntry {
         w.utf16(&self.name);
     }
 
-    fn decode(class: DirectoryClass, bytes: &[u8], text: &dyn Fn(&[u8]) -> String) -> Result<Self> {
+    fn decode(
+        class: DirectoryClass,
+        bytes: &[u8],
+        text: &dyn Fn(&[u8]) -> String,
+    ) -> Result<(Self, usize)> {
         let mut r = Reader::new(bytes);
         let size = |v: u32| usize::try_from(v).unwrap_or(usize::MAX);
         r.skip(4, "NextEntryOffset")?;
@@ -165,7 +169,7 @@ impl DirectoryEntry {
         if class == DirectoryClass::Names {
             let len = size(r.u32("FileNameLength")?);
             out.name = text(r.take(len, "FileName")?);
-            return Ok(out);
+            return Ok((out, r.position()));
         }
         out.creation = FileTime(r.u64("CreationTime")?);
         out.last_access = FileTime(r.u64("LastAccessTime")?);
@@ -201,7 +205,7 @@ impl DirectoryEntry {
             out.file_id = r.u64("FileId")?;
         }
         out.name = text(r.take(len, "FileName")?);
-        Ok(out)
+        Ok((out, r.position()))
     }
 
     /// Reads a whole buffer of entries.
@@ -225,11 +229,13 @@ impl DirectoryEntry {
         let mut out = Vec::new();
         let mut rest = buffer;
         while !rest.is_empty() {
-            out.push(Self::decode(class, rest, text)?);
-            let next = usize::try_from(Reader::new(rest).u32("NextEntryOffset")?);
-            match next {
-                Ok(n) if n > 0 => rest = rest.get(n..).unwrap_or_default(),
-                _ => break,
+            let (entry, used) = Self::decode(class, rest, text)?;
+            out.push(entry);
+            let next = Reader::new(rest).u32("NextEntryOffset")?;
+            let next = usize::try_from(next).unwrap_or(usize::MAX);
+            match super::following(rest, next, used)? {
+                Some(behind) => rest = behind,
+                None => break,
             }
         }
         Ok(out)

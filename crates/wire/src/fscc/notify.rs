@@ -65,10 +65,10 @@ impl NotifyInformation {
                 action,
                 name: utf16_lossy(r.take(len, "FileName")?),
             });
-            if next == 0 {
-                break;
+            match super::following(rest, next, r.position())? {
+                Some(behind) => rest = behind,
+                None => break,
             }
-            rest = rest.get(next..).unwrap_or_default();
         }
         Ok(out)
     }

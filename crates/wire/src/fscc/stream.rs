@@ -61,10 +61,10 @@ impl StreamInformation {
                 size,
                 allocation_size,
             });
-            if next == 0 {
-                break;
+            match super::following(rest, next, r.position())? {
+                Some(behind) => rest = behind,
+                None => break,
             }
-            rest = rest.get(next..).unwrap_or_default();
         }
         Ok(out)
     }

@@ -223,25 +223,6 @@ impl MessageWriter {
         self.block_with_word_count(command, andx, words, bytes, None);
     }
 
-    /// As [`MessageWriter::block`], with bytes in two pieces: what is in front
-    /// of the payload, and the payload, which is copied once.
-    pub fn block_with_payload(
-        &mut self,
-        command: u8,
-        andx: bool,
-        words: &[u8],
-        front: &[u8],
-        payload: &[u8],
-    ) {
-        self.out
-            .reserve(64 + words.len() + front.len() + payload.len());
-        self.block(command, andx, words, front);
-        let at = self.position().saturating_sub(front.len() + 2);
-        let mut w = Writer::with_base(&mut self.out, self.base);
-        w.patch_u16(at, byte_count(front.len() + payload.len()));
-        w.bytes(payload);
-    }
-
     /// As [`MessageWriter::block`], with a WordCount other than the true one
     /// (the extended NT_CREATE_ANDX response says 42 and has 50).
     pub fn block_with_word_count(
@@ -312,16 +293,6 @@ mod tests {
         assert_eq!(blocks[0].words_after_andx().rest(), [1, 2, 3, 4]);
         assert_eq!(blocks[1].command, Command::READ_ANDX);
         assert_eq!(blocks[1].words_after_andx().rest(), [5, 6]);
-    }
-
-    #[test]
-    fn a_payload_is_as_good_as_bytes() {
-        let mut one = MessageWriter::new(4);
-        one.block(Command::WRITE_ANDX, true, &[1, 2], b"\0payload");
-        let mut two = MessageWriter::new(4);
-        two.block_with_payload(Command::WRITE_ANDX, true, &[1, 2], b"\0", b"payload");
-        let header = [0xAA; HEADER];
-        assert_eq!(one.finish(&header), two.finish(&header));
     }
 
     #[test]

@@ -83,6 +83,20 @@ impl TimeZone {
     }
 }
 
+/// The path component that names a snapshot, [MS-SMB] 2.2.1.1.1: `@GMT-` and
+/// the time in UTC.
+pub fn gmt_token(time: FileTime) -> String {
+    let (seconds, _) = time.to_unix();
+    let (year, month, day) = civil_from_days(seconds.div_euclid(86_400));
+    let second = seconds.rem_euclid(86_400);
+    format!(
+        "@GMT-{year:04}.{month:02}.{day:02}-{:02}.{:02}.{:02}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    )
+}
+
 /// Days since 1970 of a date of the proleptic Gregorian calendar.
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let y = if month <= 2 { year - 1 } else { year };
@@ -127,6 +141,7 @@ mod tests {
         assert_eq!(zone.from_dos(dos), Some(t));
         assert_eq!(zone.to_utime(t), 1_795_363_710 + 3600);
         assert_eq!(zone.from_utime(1_795_363_710 + 3600), Some(t));
+        assert_eq!(gmt_token(t), "@GMT-2026.11.22-16.08.30");
     }
 
     #[test]
