@@ -9,6 +9,7 @@ use crate::settings::Settings;
 use crate::source::GpoRef;
 
 use super::content::{Key, Switch, Values};
+use super::gpt::GptVersion;
 use super::plan::{Files, Plan};
 use super::report::{Considered, Fate, Filtered, Versions};
 
@@ -102,7 +103,7 @@ pub fn conclude(plan: &Plan, files: &BTreeMap<String, Files>) -> Result<Conclusi
             Ok(wanted) => {
                 let read = files.get(&step.key);
                 if let (Some(versions), Some(read)) = (&mut versions, read) {
-                    versions.sysvol = Some(read.version.machine());
+                    versions.sysvol = read.version.map(GptVersion::machine);
                 }
                 let empty = versions.is_some_and(|v| v.directory == 0 && v.sysvol == Some(0));
                 if let Some(Versions {
@@ -115,13 +116,19 @@ pub fn conclude(plan: &Plan, files: &BTreeMap<String, Files>) -> Result<Conclusi
                         "version {directory} in the directory, {sysvol} in SYSVOL"
                     ));
                 }
-                match read.map(|read| &read.values) {
+                if let Some(read) = read.filter(|_| !empty) {
+                    notes.extend(read.problems.iter().cloned());
+                }
+                match read {
                     _ if empty => Fate::Filtered(Filtered::Empty),
                     None => Fate::Filtered(Filtered::Unreadable {
                         why: "its files were not read".to_owned(),
                     }),
-                    Some(Err(why)) => Fate::Filtered(Filtered::Unreadable { why: why.clone() }),
-                    Some(Ok(values)) => {
+                    Some(read) if !read.problems.is_empty() && read.values.values.is_empty() => {
+                        let why = notes.pop().unwrap_or_default();
+                        Fate::Filtered(Filtered::Unreadable { why })
+                    }
+                    Some(Files { values, .. }) => {
                         let filter = wanted.undecided.as_deref();
                         speakers.push(Speaker {
                             gpo: &step.gpo,

@@ -46,10 +46,12 @@ pub struct Wanted {
 /// What was read of an object in SYSVOL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Files {
-    /// The version of gpt.ini.
-    pub version: GptVersion,
-    /// What its files say, or why they cannot be used.
-    pub values: Result<super::content::Values, String>,
+    /// The version of gpt.ini, when there was something to read.
+    pub version: Option<GptVersion>,
+    /// What its files say.
+    pub values: super::content::Values,
+    /// Files that cannot be used, and why: what the others say counts ([MS-GPSB] 3.2.5).
+    pub problems: Vec<String>,
 }
 
 /// A link on its way.

@@ -279,8 +279,9 @@ fn says(value: Option<bool>, version: u32) -> Files {
             .insert(Key::Setting(Setting::ServerAlways), Some(value));
     }
     Files {
-        version: GptVersion(version),
-        values: Ok(values),
+        version: Some(GptVersion(version)),
+        values,
+        problems: Vec::new(),
     }
 }
 
@@ -343,8 +344,9 @@ fn every_reason_to_drop_an_object() {
         (
             key("broken"),
             Files {
-                version: GptVersion(2),
-                values: Err("why".to_owned()),
+                version: Some(GptVersion(2)),
+                values: Values::default(),
+                problems: vec!["why".to_owned()],
             },
         ),
     ]);
@@ -590,8 +592,9 @@ fn a_later_object_takes_a_switch_back() {
         files.insert(
             object.dn.canonical(),
             Files {
-                version: GptVersion(1),
-                values: Ok(values),
+                version: Some(GptVersion(1)),
+                values,
+                problems: Vec::new(),
             },
         );
         objects.push(object);
