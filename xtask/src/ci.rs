@@ -98,6 +98,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
         "getrandom",
         &[
             "countersign-server",
+            "countersign-client",
             "countersign",
             "countersign-auth",
             "countersign-directory",

@@ -1,8 +1,82 @@
-//! The SMB client library: connections, shares, files and transfers over tokio,
-//! SMB1 to SMB 3.1.1, the two client settings obeyed.
+//! The SMB client: connections, shares, files and transfers over tokio, SMB1 to
+//! SMB 3.1.1, the client's two signing settings obeyed.
+//!
+//! The API reads like `std::fs` and `tokio::fs`: a [`Client`] is built once, it
+//! gives a [`Connection`] to a server, that gives a [`Share`], and that [`File`]s.
+//!
+//! ```no_run
+//! use countersign_client::{Client, Credentials, Signing};
+//!
+//! # async fn example() -> Result<(), countersign_client::Error> {
+//! let client = Client::builder()
+//!     .credentials(Credentials::password("alice", "Passw0rd!"))
+//!     .signing(Signing::Required)
+//!     .build();
+//! let share = client.connect("server").await?.share("documents").await?;
+//! share.write("notes/today.txt", b"hello").await?;
+//! let text = share.read("notes/today.txt").await?;
+//! assert_eq!(text, b"hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Every future may be dropped at any point: what it had asked of the server is
+//! cancelled there, and what it had opened is closed.
+//!
+//! What protects a connection stands in [`Connection::info`]; a reply that has to
+//! be signed and is not ends the connection with [`ErrorKind::Policy`].
 #![forbid(unsafe_code)]
 
 pub mod glob;
 pub mod location;
 pub mod netrc;
 pub mod transfer;
+
+mod builder;
+mod connection;
+mod credentials;
+mod entropy;
+mod error;
+mod file;
+mod file_stream;
+mod intake;
+mod live;
+mod metadata;
+mod open_options;
+mod path;
+mod pipe;
+mod pipeline;
+mod read_dir;
+mod share;
+mod srvsvc;
+mod task;
+mod tree;
+mod watch;
+mod whole_file;
+
+pub use builder::{Client, ClientBuilder, Signing};
+pub use connection::{Connection, ConnectionInfo};
+pub use credentials::{Credentials, InitiatorFactory, LogonTarget};
+pub use error::{Error, ErrorKind, Result};
+pub use file::{File, Lock};
+pub use metadata::{FileTimes, FileType, Metadata, StreamInfo, VolumeInfo};
+pub use open_options::OpenOptions;
+pub use pipe::Pipe;
+pub use read_dir::{DirEntry, ReadDir};
+pub use share::Share;
+pub use srvsvc::ShareInfo;
+pub use watch::{Change, ChangeKind, Watch};
+pub use whole_file::{Progress, TransferOptions};
+
+pub use countersign_auth::{Initiated, Initiator, InitiatorError, InitiatorStep, NtHash};
+pub use countersign_core::client::{
+    Caching, ClientLimits, CloseReason, Encryption, Granted, OpenRequest, Payload, ShareKind,
+};
+pub use countersign_core::config::Dialect;
+pub use countersign_crypto::{Cipher, SigningAlgorithm};
+pub use countersign_policy::{Effective, Identity, Reason};
+pub use countersign_wire::dtyp::{SecurityDescriptor, SecurityInfo};
+pub use countersign_wire::fscc::{
+    AccessMask, CompletionFilter, CreateOptions, Disposition, FileAttributes, ShareAccess,
+};
+pub use countersign_wire::{FileTime, Guid, NtStatus};

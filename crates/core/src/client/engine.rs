@@ -219,6 +219,11 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// A connection that speaks what the configuration allows.
+    pub fn new(config: ClientConfig, entropy: Box<dyn Entropy>) -> Self {
+        Self::with_protocol(config, entropy, Box::new(super::smb2::Smb2))
+    }
+
     /// A connection that speaks this protocol.
     pub fn with_protocol(
         config: ClientConfig,

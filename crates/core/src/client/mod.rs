@@ -12,6 +12,7 @@ mod call;
 mod config;
 mod engine;
 mod failure;
+mod smb2;
 
 pub use call::{
     Answer, Break, Caching, Call, CallId, ChangeList, Durable, Granted, Listing, LockRange,
