@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_core::client::{ClientConfig, ClientLimits, Encryption};
+use countersign_core::client::{ClientConfig, ClientLimits, Encryption, Smb1Config};
 use countersign_core::config::Dialect;
 use countersign_core::connection::Transport;
 use countersign_crypto::{Cipher, SigningAlgorithm};
@@ -57,6 +57,7 @@ pub(crate) struct Options {
     pub(crate) connect_timeout: Duration,
     pub(crate) reconnect: bool,
     pub(crate) in_flight: usize,
+    pub(crate) smb1: Smb1Config,
     pub(crate) limits: ClientLimits,
 }
 
@@ -73,6 +74,7 @@ impl Options {
             client_guid: self.client_guid,
             server_name: server_name.into(),
             transport,
+            smb1: self.smb1,
             limits: self.limits.clone(),
         }
     }
@@ -112,6 +114,7 @@ impl Default for ClientBuilder {
                 connect_timeout: Duration::from_secs(20),
                 reconnect: true,
                 in_flight: 8,
+                smb1: Smb1Config::default(),
                 limits: ClientLimits::default(),
             },
         }
@@ -205,6 +208,12 @@ impl ClientBuilder {
     /// Reads or writes that one transfer keeps in flight. Default 8.
     pub fn in_flight(mut self, requests: usize) -> Self {
         self.options.in_flight = requests.clamp(1, 64);
+        self
+    }
+
+    /// What concerns SMB1 alone.
+    pub fn smb1(mut self, smb1: Smb1Config) -> Self {
+        self.options.smb1 = smb1;
         self
     }
 

@@ -71,6 +71,7 @@ pub use whole_file::{Progress, TransferOptions};
 pub use countersign_auth::{Initiated, Initiator, InitiatorError, InitiatorStep, NtHash};
 pub use countersign_core::client::{
     Caching, ClientLimits, CloseReason, Encryption, Granted, OpenRequest, Payload, ShareKind,
+    Smb1Config,
 };
 pub use countersign_core::config::Dialect;
 pub use countersign_crypto::{Cipher, SigningAlgorithm};
