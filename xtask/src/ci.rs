@@ -46,10 +46,11 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("countersign-audit", &["policy"]),
+    ("countersign-verify", &["auth", "crypto"]),
     (
         "countersign",
         &[
-            "audit", "auth", "client", "core", "mount", "policy", "server", "wire",
+            "audit", "auth", "client", "core", "mount", "policy", "server", "verify", "wire",
         ],
     ),
     (

@@ -11,6 +11,7 @@ use crate::commands::policy::PolicyCommand;
 use crate::commands::serve::ServeArguments;
 use crate::commands::sessions::SessionsArguments;
 use crate::commands::user::UserCommand;
+use crate::commands::verify::VerifyArguments;
 
 /// An SMB server, from SMB1 to SMB 3.1.1, that signs as its policy says.
 ///
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Policy(PolicyCommand),
     /// List the live sessions
     Sessions(SessionsArguments),
+    /// Check every signature in packet captures
+    Verify(Box<VerifyArguments>),
     /// Check a configuration file, print the reference
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::User(command) => commands::user::run(command),
         Command::Policy(command) => commands::policy::run(command),
         Command::Sessions(arguments) => commands::sessions::run(&arguments),
+        Command::Verify(arguments) => return commands::verify::run(&arguments),
         Command::Config(command) => commands::config::run(&command),
     };
     match outcome {

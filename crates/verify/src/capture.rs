@@ -77,7 +77,12 @@ pub struct CaptureReader<R> {
 enum Record {
     Need(usize),
     Skip(usize),
-    Packet { link: u32, from: usize, to: usize, length: usize },
+    Packet {
+        link: u32,
+        from: usize,
+        to: usize,
+        length: usize,
+    },
 }
 
 impl<R: Read> CaptureReader<R> {
@@ -112,9 +117,13 @@ impl<R: Read> CaptureReader<R> {
                     }
                 },
                 Format::Pcap { big, header, link } => pcap(have, big, header, link, self.records)?,
-                Format::PcapNg { big } => {
-                    pcapng(have, big, self.records, &mut self.interfaces, &mut self.format)?
-                }
+                Format::PcapNg { big } => pcapng(
+                    have,
+                    big,
+                    self.records,
+                    &mut self.interfaces,
+                    &mut self.format,
+                )?,
             };
             match record {
                 Record::Need(length) => {
@@ -125,7 +134,12 @@ impl<R: Read> CaptureReader<R> {
                     self.records += 1;
                     self.start += length;
                 }
-                Record::Packet { link, from, to, length } => {
+                Record::Packet {
+                    link,
+                    from,
+                    to,
+                    length,
+                } => {
                     let (from, to) = (self.start + from, self.start + to);
                     self.start += length;
                     self.records += 1;
@@ -247,7 +261,12 @@ fn pcap(
     if have.len() < length {
         return Ok(Record::Need(length));
     }
-    Ok(Record::Packet { link, from: header, to: length, length })
+    Ok(Record::Packet {
+        link,
+        from: header,
+        to: length,
+        length,
+    })
 }
 
 fn pcapng(
@@ -265,7 +284,11 @@ fn pcapng(
         big = match head.get(8..12) {
             Some([0x4D, 0x3C, 0x2B, 0x1A]) => false,
             Some([0x1A, 0x2B, 0x3C, 0x4D]) => true,
-            _ => return Err(CaptureError::Format("a pcapng section of no known byte order")),
+            _ => {
+                return Err(CaptureError::Format(
+                    "a pcapng section of no known byte order",
+                ));
+            }
         };
         *format = Format::PcapNg { big };
         interfaces.clear();
@@ -275,7 +298,10 @@ fn pcapng(
     };
     let length = believe(total, number)?;
     if length < 12 {
-        return Err(CaptureError::Record { number, length: length as u64 });
+        return Err(CaptureError::Record {
+            number,
+            length: length as u64,
+        });
     }
     let Some(block) = have.get(..length) else {
         return Ok(Record::Need(length));
@@ -290,7 +316,11 @@ fn pcapng(
             return Ok(Record::Skip(length));
         }
         6 => (u32_at(body, 0, big), 20, u32_at(body, 12, big)),
-        2 => (u16_at(body, 0, big).map(u32::from), 20, u32_at(body, 12, big)),
+        2 => (
+            u16_at(body, 0, big).map(u32::from),
+            20,
+            u32_at(body, 12, big),
+        ),
         3 => {
             let room = u32::try_from(body.len().saturating_sub(4)).unwrap_or(u32::MAX);
             (Some(0), 4, u32_at(body, 0, big).map(|l| l.min(room)))
@@ -310,7 +340,12 @@ fn pcapng(
         .saturating_add(usize::try_from(captured).unwrap_or(usize::MAX))
         .min(length - 4)
         .max(from.min(length));
-    Ok(Record::Packet { link, from: from.min(to), to, length })
+    Ok(Record::Packet {
+        link,
+        from: from.min(to),
+        to,
+        length,
+    })
 }
 
 #[cfg(test)]
@@ -342,7 +377,13 @@ mod tests {
     }
 
     fn pcap_of(big: bool, magic: u32, extra: usize, packets: &[&[u8]]) -> Vec<u8> {
-        let u32b = |v: u32| if big { v.to_be_bytes() } else { v.to_le_bytes() };
+        let u32b = |v: u32| {
+            if big {
+                v.to_be_bytes()
+            } else {
+                v.to_le_bytes()
+            }
+        };
         let mut out = Vec::new();
         for v in [magic, 0x0004_0002, 0, 0, 65_535, 1] {
             out.extend(u32b(v));
@@ -386,7 +427,13 @@ mod tests {
     fn sections_of_pcapng_have_their_own_order_and_interfaces() {
         let mut file = Vec::new();
         for big in [false, true] {
-            let u32b = |v: u32| if big { v.to_be_bytes() } else { v.to_le_bytes() };
+            let u32b = |v: u32| {
+                if big {
+                    v.to_be_bytes()
+                } else {
+                    v.to_le_bytes()
+                }
+            };
             let mut block = |kind: u32, body: &[u8]| {
                 let n = u32::try_from(12 + body.len()).unwrap();
                 file.extend(u32b(kind));

@@ -53,7 +53,9 @@ fn restore(
             let was = copy.get(at).copied().unwrap_or(0);
             flip(&mut copy, at, mask);
             if found {
-                return Some(format!("the byte at offset {at} was 0x{was:02x} when it was signed"));
+                return Some(format!(
+                    "the byte at offset {at} was 0x{was:02x} when it was signed"
+                ));
             }
         }
     }

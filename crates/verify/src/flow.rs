@@ -103,7 +103,10 @@ impl Flow {
             self.append(data);
         } else if ahead < 0x8000_0000 {
             let at = self.position + u64::from(ahead);
-            let longer = self.held.get(&at).is_none_or(|have| have.len() < data.len());
+            let longer = self
+                .held
+                .get(&at)
+                .is_none_or(|have| have.len() < data.len());
             if longer {
                 self.held_bytes += data.len();
                 if let Some(old) = self.held.insert(at, Bytes::copy_from_slice(data)) {
@@ -156,14 +159,21 @@ impl Flow {
         if let Sync::Skip(left) = self.sync {
             let cut = left.min(data.len());
             data = data.get(cut..).unwrap_or_default();
-            self.sync = if left > cut { Sync::Skip(left - cut) } else { Sync::Framed };
+            self.sync = if left > cut {
+                Sync::Skip(left - cut)
+            } else {
+                Sync::Framed
+            };
         }
         if data.is_empty() {
             return;
         }
         let room = self.buffer.capacity() - self.buffer.len();
         if room < data.len() {
-            let frame = self.frame_length().unwrap_or(0).saturating_sub(self.buffer.len());
+            let frame = self
+                .frame_length()
+                .unwrap_or(0)
+                .saturating_sub(self.buffer.len());
             // A length is only believed as far as bytes have come.
             let frame = frame.min(self.buffer.len() * 2 + 4 * GROWTH);
             self.buffer.reserve(frame.max(data.len()).max(GROWTH));
@@ -256,7 +266,10 @@ impl Flow {
                     }
                     self.ours = true;
                     let after_loss = std::mem::take(&mut self.after_loss);
-                    return Some(Frame { message: frame.slice(4..), after_loss });
+                    return Some(Frame {
+                        message: frame.slice(4..),
+                        after_loss,
+                    });
                 }
             }
         }
@@ -321,10 +334,21 @@ mod tests {
         // The sequence number wraps inside.
         let start = u32::MAX - 30;
         flow.syn(start.wrapping_sub(1));
-        for (from, to) in [(40, 80), (0, 30), (10, 50), (0, 20), (70, 112), (50, 60), (100, 112)] {
+        for (from, to) in [
+            (40, 80),
+            (0, 30),
+            (10, 50),
+            (0, 20),
+            (70, 112),
+            (50, 60),
+            (100, 112),
+        ] {
             flow.feed(start.wrapping_add(from), &stream[from as usize..to]);
         }
-        assert_eq!(got(&mut flow), [(1, false), (2, false), (3, false), (4, false)]);
+        assert_eq!(
+            got(&mut flow),
+            [(1, false), (2, false), (3, false), (4, false)]
+        );
         assert_eq!(flow.lost, 0);
     }
 

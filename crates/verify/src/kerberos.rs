@@ -112,7 +112,11 @@ fn key(bytes: &[u8]) -> Option<Key> {
     let fields = Fields::read(bytes)?;
     Some(Key {
         etype: integer(fields.get(0)?)?,
-        value: Zeroizing::new(der::contents(fields.get(1)?, der::OCTET_STRING).ok()?.to_vec()),
+        value: Zeroizing::new(
+            der::contents(fields.get(1)?, der::OCTET_STRING)
+                .ok()?
+                .to_vec(),
+        ),
     })
 }
 

@@ -109,7 +109,8 @@ impl Verifier {
                     self.end(old);
                 }
                 let index = self.connections.len();
-                self.connections.push(Connection::new(self.started, &segment));
+                self.connections
+                    .push(Connection::new(self.started, &segment));
                 self.started = self.started.wrapping_add(1);
                 self.open.insert(ends, index);
                 index

@@ -64,7 +64,11 @@ pub(crate) fn tcp(link: u32, packet: &[u8]) -> Option<Segment<'_>> {
         from: SocketAddr::new(from, be16(segment, 0)?),
         to: SocketAddr::new(to, be16(segment, 2)?),
         seq: be32(segment, 4)?,
-        ack: if flags & 0x10 != 0 { be32(segment, 8) } else { None },
+        ack: if flags & 0x10 != 0 {
+            be32(segment, 8)
+        } else {
+            None
+        },
         fin: flags & 1 != 0,
         syn: flags & 2 != 0,
         rst: flags & 4 != 0,
@@ -104,7 +108,11 @@ fn ipv4(ip: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
         return None;
     }
     // Segmentation by the network card leaves no length.
-    let end = if total == 0 { ip.len() } else { total.min(ip.len()) };
+    let end = if total == 0 {
+        ip.len()
+    } else {
+        total.min(ip.len())
+    };
     let from: [u8; 4] = *ip.get(12..)?.first_chunk()?;
     let to: [u8; 4] = *ip.get(16..)?.first_chunk()?;
     Some((from.into(), to.into(), ip.get(head..end)?))
@@ -112,7 +120,11 @@ fn ipv4(ip: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
 
 fn ipv6(ip: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
     let length = usize::from(be16(ip, 4)?);
-    let end = if length == 0 { ip.len() } else { (40 + length).min(ip.len()) };
+    let end = if length == 0 {
+        ip.len()
+    } else {
+        (40 + length).min(ip.len())
+    };
     let from: [u8; 16] = *ip.get(8..)?.first_chunk()?;
     let to: [u8; 16] = *ip.get(24..)?.first_chunk()?;
     let mut next = *ip.get(6)?;
@@ -136,13 +148,17 @@ mod tests {
     use super::*;
 
     fn segment() -> Vec<u8> {
-        let mut s = vec![0x30, 0x39, 0x01, 0xBD, 0, 0, 0, 7, 0, 0, 0, 9, 0x50, 0x18, 0, 0, 0, 0, 0, 0];
+        let mut s = vec![
+            0x30, 0x39, 0x01, 0xBD, 0, 0, 0, 7, 0, 0, 0, 9, 0x50, 0x18, 0, 0, 0, 0, 0, 0,
+        ];
         s.extend(b"data");
         s
     }
 
     fn v4() -> Vec<u8> {
-        let mut p = vec![0x45, 0, 0, 44, 0, 0, 0x40, 0, 64, 6, 0, 0, 127, 0, 0, 1, 127, 0, 0, 2];
+        let mut p = vec![
+            0x45, 0, 0, 44, 0, 0, 0x40, 0, 64, 6, 0, 0, 127, 0, 0, 1, 127, 0, 0, 2,
+        ];
         p.extend(segment());
         p
     }
@@ -168,7 +184,10 @@ mod tests {
         let cases: Vec<(u32, Vec<u8>)> = vec![
             (1, ether(&[], [8, 0], &v4())),
             (1, ether(&[0x81, 0, 0, 5], [8, 0], &v4())),
-            (1, ether(&[0x88, 0xA8, 0, 5, 0x81, 0, 0, 6], [0x86, 0xDD], &v6())),
+            (
+                1,
+                ether(&[0x88, 0xA8, 0, 5, 0x81, 0, 0, 6], [0x86, 0xDD], &v6()),
+            ),
             (0, [&[2, 0, 0, 0][..], &v4()].concat()),
             (0, [&[30, 0, 0, 0][..], &v6()].concat()),
             (108, [&[0, 0, 0, 2][..], &v4()].concat()),
@@ -179,7 +198,11 @@ mod tests {
         ];
         for (link, packet) in cases {
             let got = tcp(link, &packet).unwrap_or_else(|| panic!("link {link}"));
-            assert_eq!((got.seq, got.ack, got.data), (7, Some(9), &b"data"[..]), "{link}");
+            assert_eq!(
+                (got.seq, got.ack, got.data),
+                (7, Some(9), &b"data"[..]),
+                "{link}"
+            );
             assert_eq!((got.from.port(), got.to.port()), (12_345, 445));
             for cut in 0..packet.len() {
                 let _ = tcp(link, &packet[..cut]);

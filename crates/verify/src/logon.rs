@@ -4,7 +4,9 @@
 use countersign_auth::NtlmVersion;
 use countersign_auth::der::{self, DerReader};
 use countersign_auth::ntlm::hash::rc4_16;
-use countersign_auth::ntlm::seal::{Sender as Side, message_integrity_code, verify_first_signature};
+use countersign_auth::ntlm::seal::{
+    Sender as Side, message_integrity_code, verify_first_signature,
+};
 use countersign_auth::ntlm::verify::{Allowed, Proof, Responses, promises_mic, verify};
 use countersign_auth::ntlm::{Authenticate, Challenge, NegotiateFlags, message};
 use countersign_auth::spnego::NegotiationToken;
@@ -142,7 +144,11 @@ impl Logon {
     }
 
     fn feed_spnego(&mut self, token: &[u8], from_server: bool) {
-        let side = if from_server { Side::Server } else { Side::Client };
+        let side = if from_server {
+            Side::Server
+        } else {
+            Side::Client
+        };
         let mic = match NegotiationToken::decode(token) {
             Ok(NegotiationToken::Init(init)) => {
                 if !from_server {
@@ -164,7 +170,10 @@ impl Logon {
         let (Some(key), None, false) = (key, &self.kerberos, self.mech_types.is_empty()) else {
             return (0, 0);
         };
-        if !self.flags.contains(NegotiateFlags::EXTENDED_SESSION_SECURITY) {
+        if !self
+            .flags
+            .contains(NegotiateFlags::EXTENDED_SESSION_SECURITY)
+        {
             return (0, 0);
         }
         let mut counts = (0, 0);

@@ -222,13 +222,7 @@ impl Smb1 {
         });
     }
 
-    fn without_key(
-        &self,
-        state: &mut State,
-        place: Place,
-        h: &Header,
-        session: Option<usize>,
-    ) {
+    fn without_key(&self, state: &mut State, place: Place, h: &Header, session: Option<usize>) {
         let why = match h.command {
             _ if h.signature == PLACEHOLDER => "placeholder BSRSPYL",
             NEGOTIATE => "negotiate",
@@ -302,7 +296,10 @@ impl Smb1 {
             && let (Some(key), Some(candidate)) = (&self.logon.key, &mut self.candidate)
         {
             candidate.key = Some(MacKey::new(key, &[]));
-            candidate.session.mechanism.clone_from(&self.logon.mechanism);
+            candidate
+                .session
+                .mechanism
+                .clone_from(&self.logon.mechanism);
         }
     }
 
@@ -387,8 +384,8 @@ impl Smb1 {
             .filter(|_| self.key.is_none() && !session.guest && !session.anonymous)
             .map(Arc::new);
         session.ready = mac.is_some() && starts || self.key.is_some();
-        let wanted = self.server_mode & 8 != 0
-            || self.server_mode & 4 != 0 && self.client_flags2 & 4 != 0;
+        let wanted =
+            self.server_mode & 8 != 0 || self.server_mode & 4 != 0 && self.client_flags2 & 4 != 0;
         if session.required && !starts && self.key.is_none() {
             let user = printable(&session.user);
             state.find(
@@ -434,7 +431,14 @@ impl Smb1 {
 /// A MIC of NTLM that is wrong.
 pub(crate) fn mic_finding(state: &mut State, place: Place, id: u64, what: String) {
     let detail = "the MIC of the NTLM messages is wrong: one of the three was changed";
-    state.find(place, id, what, Counted::Not, Cause::Altered, detail.to_owned());
+    state.find(
+        place,
+        id,
+        what,
+        Counted::Not,
+        Cause::Altered,
+        detail.to_owned(),
+    );
 }
 
 pub(crate) fn no_key_cause(no_key: &NoKey) -> Cause {

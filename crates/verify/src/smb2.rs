@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_crypto::smb2::{PreauthHash, SessionKeys, SigningKey, TRANSFORM_HEADER, TransformKey};
+use countersign_crypto::smb2::{
+    PreauthHash, SessionKeys, SigningKey, TRANSFORM_HEADER, TransformKey,
+};
 use countersign_crypto::{Cipher, SigningAlgorithm};
 use zeroize::Zeroizing;
 
@@ -134,7 +136,11 @@ impl Smb2 {
             state.bad(place, Some(index), id, what(), cause, why);
             return;
         };
-        let (key, other) = if place.from_server { (s2c, c2s) } else { (c2s, s2c) };
+        let (key, other) = if place.from_server {
+            (s2c, c2s)
+        } else {
+            (c2s, s2c)
+        };
         let mut plain = m.to_vec();
         if key.open_in_place(&mut plain).is_ok() {
             state.decrypted(index);
@@ -143,15 +149,24 @@ impl Smb2 {
             return;
         }
         let (cause, why) = if other.open_in_place(&mut m.to_vec()).is_ok() {
-            (Cause::WrongKey, "encrypted with the key of the other direction".to_owned())
+            (
+                Cause::WrongKey,
+                "encrypted with the key of the other direction".to_owned(),
+            )
         } else if le32(m, 36).map(|l| l as usize) != m.len().checked_sub(TRANSFORM_HEADER) {
-            (Cause::WrongRange, "OriginalMessageSize is not what follows".to_owned())
+            (
+                Cause::WrongRange,
+                "OriginalMessageSize is not what follows".to_owned(),
+            )
         } else if session.is_some_and(|s| s.counts.decrypted > 0) {
             let why = "does not authenticate, though other messages of the session do: changed, \
                        or encrypted with another key";
             (Cause::Altered, why.to_owned())
         } else {
-            (Cause::Encryption, "no message of this session authenticates".to_owned())
+            (
+                Cause::Encryption,
+                "no message of this session authenticates".to_owned(),
+            )
         };
         state.bad(place, Some(index), id, what(), cause, why);
     }
@@ -167,7 +182,9 @@ impl Smb2 {
                 }
                 return;
             };
-            let next = le32(rest, 20).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+            let next = le32(rest, 20)
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(0);
             let part = if next >= HEADER && next < rest.len() {
                 frame.slice(at..at + next)
             } else {
@@ -238,7 +255,10 @@ impl Smb2 {
         let echo = request.map(|(signature, _)| signature);
         let Some((index, channel)) = key else {
             if place.from_server && echo == Some(h.signature) {
-                state.unsigned(session, "error response that echoes the request's signature");
+                state.unsigned(
+                    session,
+                    "error response that echoes the request's signature",
+                );
                 return;
             }
             let known = session.and_then(|s| state.sessions.get(s));
@@ -247,7 +267,9 @@ impl Smb2 {
                     Cause::NoKey,
                     "the session is not bound to this connection".to_owned(),
                 ),
-                Some(Session { no_key: Some(k), .. }) => (no_key_cause(k), k.to_string()),
+                Some(Session {
+                    no_key: Some(k), ..
+                }) => (no_key_cause(k), k.to_string()),
                 Some(s) if s.guest => (Cause::NoKey, "a guest has no key".to_owned()),
                 _ => (Cause::NoKey, NoKey::NoLogon.to_string()),
             };
@@ -366,7 +388,9 @@ impl Smb2 {
         let failed = place.from_server && h.status != 0;
         let why = match h.command {
             NEGOTIATE => "negotiate",
-            _ if place.from_server && h.status == STATUS_PENDING => "STATUS_PENDING interim response",
+            _ if place.from_server && h.status == STATUS_PENDING => {
+                "STATUS_PENDING interim response"
+            }
             SESSION_SETUP if !ready => "session setup before key",
             SESSION_SETUP => "session setup",
             OPLOCK_BREAK if place.from_server && h.message_id == NO_MESSAGE_ID => {
@@ -379,7 +403,8 @@ impl Smb2 {
             _ => "session does not sign",
         };
         state.unsigned(session, why);
-        if !ready || place.from_server && (h.status == STATUS_PENDING || h.message_id == NO_MESSAGE_ID)
+        if !ready
+            || place.from_server && (h.status == STATUS_PENDING || h.message_id == NO_MESSAGE_ID)
         {
             return;
         }
@@ -536,7 +561,12 @@ impl Smb2 {
         setup: Option<&Setup>,
         m: &[u8],
     ) {
-        let Exchange { logon, hash, chain, fresh } = exchange;
+        let Exchange {
+            logon,
+            hash,
+            chain,
+            fresh,
+        } = exchange;
         let bind = setup.is_some_and(|s| s.flags & 1 != 0);
         let flags = le16(m, HEADER + 2).unwrap_or(0);
         if logon.mic == Some(false) {
@@ -579,7 +609,10 @@ impl Smb2 {
             }
         };
         self.local.insert(id, index);
-        let given = state.secrets.session_key(id).map(|k| Zeroizing::new(k.to_vec()));
+        let given = state
+            .secrets
+            .session_key(id)
+            .map(|k| Zeroizing::new(k.to_vec()));
         let key = logon.key.or(given);
         let keys = key.as_ref().ok_or(NoKey::NoLogon).and_then(|key| {
             let derived = SessionKeys::derive(dialect, key, Some(hash.value()), self.cipher);
@@ -614,7 +647,10 @@ impl Smb2 {
             chain,
             verified: 0,
         };
-        match session.channel(self.connection).and_then(|c| session.channels.get_mut(c)) {
+        match session
+            .channel(self.connection)
+            .and_then(|c| session.channels.get_mut(c))
+        {
             Some(own) => *own = channel,
             None => session.channels.push(channel),
         }
@@ -663,7 +699,11 @@ pub(crate) fn describe(m: &[u8]) -> String {
     let Some(h) = header(m) else {
         return "SMB2 message without a whole header".to_owned();
     };
-    let direction = if h.flags & 1 != 0 { "response" } else { "request" };
+    let direction = if h.flags & 1 != 0 {
+        "response"
+    } else {
+        "request"
+    };
     let id = if h.message_id == NO_MESSAGE_ID {
         "no MessageId".to_owned()
     } else {

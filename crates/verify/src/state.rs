@@ -81,7 +81,9 @@ pub(crate) struct Session {
 impl Session {
     /// The channel of a connection.
     pub(crate) fn channel(&self, connection: u32) -> Option<usize> {
-        self.channels.iter().position(|c| c.connection == connection)
+        self.channels
+            .iter()
+            .position(|c| c.connection == connection)
     }
 }
 
@@ -179,7 +181,11 @@ impl State {
             frame: place.frame,
             connection: place.connection,
             session: session_name(id),
-            sender: if place.from_server { "server" } else { "client" },
+            sender: if place.from_server {
+                "server"
+            } else {
+                "client"
+            },
             message,
             counted,
             cause,

@@ -5,3 +5,4 @@ pub(crate) mod policy;
 pub(crate) mod serve;
 pub(crate) mod sessions;
 pub(crate) mod user;
+pub(crate) mod verify;

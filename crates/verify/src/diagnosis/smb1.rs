@@ -38,7 +38,10 @@ fn cause(state: &mut State, check: &Smb1Check, m: &[u8]) -> (Cause, String) {
     let (key, expected) = (&check.key, check.sequence);
     let mut own = m.to_vec();
     key.sign(expected, &mut own);
-    let (got, want) = (m.get(FIELD).unwrap_or_default(), own.get(FIELD).unwrap_or_default());
+    let (got, want) = (
+        m.get(FIELD).unwrap_or_default(),
+        own.get(FIELD).unwrap_or_default(),
+    );
     let bits = distance(got, want);
     if bits <= FEW_BITS {
         return (
@@ -57,16 +60,19 @@ fn cause(state: &mut State, check: &Smb1Check, m: &[u8]) -> (Cause, String) {
             format!("signed as number {number} where {expected} is due ({off:+}); {like}"),
         );
     }
-    if let Some(cut) = (1..=MAX_TAIL.min(m.len().saturating_sub(33)))
-        .find(|cut| m.get(..m.len() - cut).is_some_and(|m| key.verify(expected, m).is_ok()))
-    {
+    if let Some(cut) = (1..=MAX_TAIL.min(m.len().saturating_sub(33))).find(|cut| {
+        m.get(..m.len() - cut)
+            .is_some_and(|m| key.verify(expected, m).is_ok())
+    }) {
         return (
             Cause::WrongRange,
             format!("the signature does not cover the last {cut} bytes of the message"),
         );
     }
     for (end, name) in blocks(m) {
-        if m.get(..end).is_some_and(|m| key.verify(expected, m).is_ok()) {
+        if m.get(..end)
+            .is_some_and(|m| key.verify(expected, m).is_ok())
+        {
             return (Cause::WrongRange, format!("the signature ends with {name}"));
         }
     }
@@ -82,7 +88,10 @@ fn cause(state: &mut State, check: &Smb1Check, m: &[u8]) -> (Cause, String) {
             return (Cause::Altered, change);
         }
     }
-    let works = state.sessions.get(check.owner).is_some_and(|s| s.mac_verified > 0);
+    let works = state
+        .sessions
+        .get(check.owner)
+        .is_some_and(|s| s.mac_verified > 0);
     if works {
         (
             Cause::Altered,
@@ -126,6 +135,8 @@ fn other_key(state: &State, check: &Smb1Check, m: &[u8]) -> Option<u64> {
         .filter_map(|s| Some((s.id, s.mac.as_ref()?)))
         .filter(|(_, key)| !Arc::ptr_eq(key, &check.key))
         .take(MAX_OTHERS)
-        .find(|(_, key)| key.verify(check.sequence, m).is_ok() || number(key, check.sequence, m).is_some())
+        .find(|(_, key)| {
+            key.verify(check.sequence, m).is_ok() || number(key, check.sequence, m).is_some()
+        })
         .map(|(id, _)| id)
 }

@@ -30,7 +30,14 @@ pub(crate) fn failed(state: &mut State, check: &Smb2Check) {
         return;
     }
     let (cause, detail) = cause(state, check, m);
-    state.bad(check.place, Some(check.session), id, describe(m), cause, detail);
+    state.bad(
+        check.place,
+        Some(check.session),
+        id,
+        describe(m),
+        cause,
+        detail,
+    );
 }
 
 fn algorithm_name(algorithm: SigningAlgorithm) -> &'static str {
@@ -47,7 +54,10 @@ fn cause(state: &mut State, check: &Smb2Check, m: &[u8]) -> (Cause, String) {
     let right = |m: &[u8]| key.verify(sender, m).is_ok();
     let mut own = m.to_vec();
     key.sign(sender, &mut own);
-    let (got, want) = (m.get(FIELD).unwrap_or_default(), own.get(FIELD).unwrap_or_default());
+    let (got, want) = (
+        m.get(FIELD).unwrap_or_default(),
+        own.get(FIELD).unwrap_or_default(),
+    );
     let bits = distance(got, want);
     if bits <= FEW_BITS {
         return (
@@ -103,7 +113,10 @@ fn other_key(state: &State, check: &Smb2Check, m: &[u8]) -> Option<(Cause, Strin
     let sender = check.place.sender();
     let own = state.sessions.get(check.session)?;
     let siblings = own.channels.iter().enumerate();
-    for (_, channel) in siblings.filter(|(n, _)| *n != check.channel).take(MAX_OTHERS) {
+    for (_, channel) in siblings
+        .filter(|(n, _)| *n != check.channel)
+        .take(MAX_OTHERS)
+    {
         if channel.key.verify(sender, m).is_ok() {
             let detail = format!(
                 "signed with the session's key of its channel on connection {}",
@@ -114,8 +127,16 @@ fn other_key(state: &State, check: &Smb2Check, m: &[u8]) -> Option<(Cause, Strin
     }
     let others = state.sessions.iter().enumerate().rev();
     for (_, session) in others.filter(|(n, _)| *n != check.session).take(MAX_OTHERS) {
-        if session.channels.iter().take(MAX_OTHERS).any(|c| c.key.verify(sender, m).is_ok()) {
-            let detail = format!("signed with the key of session {}", session_name(session.id));
+        if session
+            .channels
+            .iter()
+            .take(MAX_OTHERS)
+            .any(|c| c.key.verify(sender, m).is_ok())
+        {
+            let detail = format!(
+                "signed with the key of session {}",
+                session_name(session.id)
+            );
             return Some((Cause::WrongKey, detail));
         }
     }
@@ -126,7 +147,11 @@ fn other_key(state: &State, check: &Smb2Check, m: &[u8]) -> Option<(Cause, Strin
 fn other_algorithm(state: &State, check: &Smb2Check, m: &[u8]) -> Option<(Cause, String)> {
     use SigningAlgorithm::{AesCmac, AesGmac, HmacSha256};
     let sender = check.place.sender();
-    let channel = state.sessions.get(check.session)?.channels.get(check.channel)?;
+    let channel = state
+        .sessions
+        .get(check.session)?
+        .channels
+        .get(check.channel)?;
     let due = check.key.algorithm();
     let all = [HmacSha256, AesCmac, AesGmac];
     let tries = |bytes: &[u8; 16]| {
@@ -166,7 +191,11 @@ fn other_algorithm(state: &State, check: &Smb2Check, m: &[u8]) -> Option<(Cause,
         if verifies(channel, check, &hash, m) {
             let detail = format!(
                 "the key's pre-authentication hash leaves out `{}`",
-                channel.chain.get(length).map(|m| describe(m)).unwrap_or_default()
+                channel
+                    .chain
+                    .get(length)
+                    .map(|m| describe(m))
+                    .unwrap_or_default()
             );
             return Some((Cause::WrongKey, detail));
         }
@@ -181,26 +210,28 @@ fn hash_of<'a>(messages: impl Iterator<Item = &'a Bytes>) -> PreauthHash {
 }
 
 fn verifies(channel: &Channel, check: &Smb2Check, hash: &PreauthHash, m: &[u8]) -> bool {
-    SessionKeys::derive(channel.dialect, &channel.session_key, Some(hash.value()), None).is_ok_and(
-        |keys| {
-            SigningKey::new(check.key.algorithm(), &keys.signing_key)
-                .verify(check.place.sender(), m)
-                .is_ok()
-        },
+    SessionKeys::derive(
+        channel.dialect,
+        &channel.session_key,
+        Some(hash.value()),
+        None,
     )
+    .is_ok_and(|keys| {
+        SigningKey::new(check.key.algorithm(), &keys.signing_key)
+            .verify(check.place.sender(), m)
+            .is_ok()
+    })
 }
 
 /// More or fewer bytes than the message, or other flags than it has.
-fn range(
-    check: &Smb2Check,
-    m: &[u8],
-    right: &impl Fn(&[u8]) -> bool,
-) -> Option<(Cause, String)> {
+fn range(check: &Smb2Check, m: &[u8], right: &impl Fn(&[u8]) -> bool) -> Option<(Cause, String)> {
     for cut in 1..=MAX_TAIL.min(m.len().saturating_sub(64)) {
         if m.get(..m.len() - cut).is_some_and(right) {
             let padding = le64(m, 16).is_some_and(|f| f >> 32 != 0);
             let detail = if padding {
-                format!("the signature does not cover the {cut} bytes of padding before the next part")
+                format!(
+                    "the signature does not cover the {cut} bytes of padding before the next part"
+                )
             } else {
                 format!("the signature does not cover the last {cut} bytes of the message")
             };
@@ -226,7 +257,10 @@ fn range(
         }
     }
     if m.len() > 64 && m.get(..64).is_some_and(right) {
-        return Some((Cause::WrongRange, "the signature covers the header only".to_owned()));
+        return Some((
+            Cause::WrongRange,
+            "the signature covers the header only".to_owned(),
+        ));
     }
     let mut unflagged = m.to_vec();
     if let Some(flags) = unflagged.get_mut(16) {
@@ -264,14 +298,23 @@ fn nonce(key: &SigningKey, sender: Sender, m: &[u8]) -> Option<(Cause, String)> 
             2 => "the nonce has the bit of CANCEL wrong",
             _ => "the nonce has the bits of side and CANCEL wrong",
         };
-        if key.verify_with_nonce(&build(plain, other.to_le_bytes()), m).is_ok() {
+        if key
+            .verify_with_nonce(&build(plain, other.to_le_bytes()), m)
+            .is_ok()
+        {
             return Some((Cause::Nonce, detail.to_owned()));
         }
     }
     let odd = [
-        (build([0; 8], role.to_le_bytes()), "the nonce has MessageId 0"),
+        (
+            build([0; 8], role.to_le_bytes()),
+            "the nonce has MessageId 0",
+        ),
         (build([0; 8], [0; 4]), "the nonce is zeros"),
-        (build(plain, role.to_be_bytes()), "the nonce has its bits in big-endian order"),
+        (
+            build(plain, role.to_be_bytes()),
+            "the nonce has its bits in big-endian order",
+        ),
         (
             build(own.to_be_bytes(), role.to_be_bytes()),
             "the nonce has the MessageId in big-endian order",

@@ -212,7 +212,10 @@ mod tests {
         let plain = b"I would like the General Gau's Chicken, please, and wonton soup.";
         for (length, cipher) in [
             (17, "c6353568f2bf8cb4d8a580362da7ff7f 97"),
-            (32, "39312523a78662d5be7fcbcc98ebf5a8 97687268d6ecccc0c07b25e25ecfe584"),
+            (
+                32,
+                "39312523a78662d5be7fcbcc98ebf5a8 97687268d6ecccc0c07b25e25ecfe584",
+            ),
             (
                 47,
                 "97687268d6ecccc0c07b25e25ecfe584 b3fffd940c16a18c1b5549d2f838029e \
@@ -231,9 +234,8 @@ mod tests {
             etype: 19,
             value: Zeroizing::new(bytes("3705d96080c17728a0e800eab6e0d23c")),
         };
-        let cipher = bytes(
-            "84d7f30754ed987bab0bf3506beb09cfb55402cef7e6877ce99e247e52d16ed4421dfdf8976c",
-        );
+        let cipher =
+            bytes("84d7f30754ed987bab0bf3506beb09cfb55402cef7e6877ce99e247e52d16ed4421dfdf8976c");
         assert_eq!(
             decrypt(&short, 2, &cipher).unwrap().as_slice(),
             bytes("000102030405")

@@ -73,7 +73,8 @@ impl Keytab {
                 .split_at_checked(size)
                 .ok_or(KeytabError::Entry(number))?;
             if length > 0 && out.keys.len() < MAX_KEYS {
-                out.keys.push(entry_key(entry).ok_or(KeytabError::Entry(number))?);
+                out.keys
+                    .push(entry_key(entry).ok_or(KeytabError::Entry(number))?);
             }
             rest = next;
         }
@@ -166,7 +167,13 @@ mod tests {
     fn list_of_keys() {
         let keytab = Keytab::parse(b"# etype key\n23 00ff\n\n18 0102\n").unwrap();
         assert_eq!(keytab.keys().map(|k| k.etype).collect::<Vec<_>>(), [23, 18]);
-        for bad in [&b""[..], b"hello world x", b"23 zz", b"\xFF\xFE", b"# nothing"] {
+        for bad in [
+            &b""[..],
+            b"hello world x",
+            b"23 zz",
+            b"\xFF\xFE",
+            b"# nothing",
+        ] {
             assert_eq!(Keytab::parse(bad).err(), Some(KeytabError::Format));
         }
     }
