@@ -40,13 +40,14 @@ use std::io::Read;
 use std::net::SocketAddr;
 
 use connection::Connection;
-use report::{Counts as Totals, SessionSummary, session_name};
+use report::session_name;
 use state::{Map, State};
 
 pub use capture::{CaptureError, CaptureReader, MAX_INTERFACES, MAX_RECORD, Next, Packet};
 pub use kerberos::{Keytab, KeytabError};
 pub use report::{
-    Cause, ConnectionSummary, Counted, Counts, Finding, MAX_FINDINGS, Report, dialect_name,
+    Cause, ConnectionSummary, Counted, Counts, Finding, MAX_FINDINGS, Report, SessionSummary,
+    dialect_name,
 };
 pub use secrets::Secrets;
 
@@ -213,7 +214,7 @@ impl Verifier {
 
 fn summary(s: &state::Session) -> SessionSummary {
     use countersign_crypto::{Cipher, SigningAlgorithm};
-    let counts: Totals = s.counts;
+    let counts = s.counts;
     let algorithm = match (s.dialect, s.algorithm) {
         (0, None) => "MD5",
         (_, Some(SigningAlgorithm::HmacSha256)) => "HMAC-SHA256",
