@@ -7,14 +7,17 @@
 #![forbid(unsafe_code)]
 
 mod audit_switch;
+pub mod check;
 mod effect;
 mod exception;
 pub mod exchange;
+pub mod explain;
 mod facts;
 mod group_layers;
 pub mod group_policy;
 mod layers;
 mod live;
+pub mod matrix;
 mod posture;
 mod profile;
 mod reason;
