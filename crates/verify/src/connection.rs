@@ -66,10 +66,14 @@ impl Connection {
         let own = usize::from(segment.from != self.first);
         if let Some(ack) = segment.ack
             && let Some(other) = self.flows.get_mut(1 - own)
-            && other.is_waiting()
         {
-            other.acknowledged(ack);
-            self.frames(state, frame, 1 - own);
+            if other.is_waiting() {
+                other.acknowledged(ack);
+                self.frames(state, frame, 1 - own);
+            } else if self.server == Some(own) && other.is_behind(ack) {
+                // A request that this answers may be missing.
+                self.smb1.lost();
+            }
         }
         let Some(flow) = self.flows.get_mut(own) else {
             return;

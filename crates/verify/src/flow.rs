@@ -140,6 +140,12 @@ impl Flow {
         }
     }
 
+    /// Whether the peer has bytes that the capture has not, or not yet.
+    pub(crate) fn is_behind(&self, ack: u32) -> bool {
+        self.next
+            .is_some_and(|next| (1..0x8000_0000).contains(&ack.wrapping_sub(next)))
+    }
+
     /// Nothing follows: what waits behind gaps is taken.
     pub(crate) fn end(&mut self) {
         if !self.held.is_empty() {

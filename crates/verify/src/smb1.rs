@@ -111,9 +111,11 @@ impl Smb1 {
 
     /// Messages of the client may be missing.
     pub(crate) fn lost(&mut self) {
+        if !self.uncertain {
+            self.vain = 0;
+        }
         self.uncertain = true;
         self.lossy = true;
-        self.vain = 0;
     }
 
     pub(crate) fn message(&mut self, state: &mut State, place: Place, m: &Bytes) {

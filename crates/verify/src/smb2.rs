@@ -114,10 +114,14 @@ impl Smb2 {
     }
 
     fn find(&self, state: &State, id: u64) -> Option<usize> {
-        self.local
-            .get(&id)
-            .copied()
-            .or_else(|| state.by_id.get(&id)?.last().copied())
+        if let Some(own) = self.local.get(&id) {
+            return Some(*own);
+        }
+        // Other servers give the same ids to sessions of their own.
+        if self.exchanges.get(&id).is_some_and(|e| e.fresh) {
+            return None;
+        }
+        state.by_id.get(&id)?.last().copied()
     }
 
     fn transform(&mut self, state: &mut State, place: Place, m: &Bytes) {
