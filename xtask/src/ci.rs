@@ -51,6 +51,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "countersign",
         &[
             "audit", "auth", "client", "core", "mount", "policy", "server", "verify", "wire",
+            "audit", "auth", "client", "core", "mount", "policy", "scan", "server", "wire",
         ],
     ),
     (
@@ -58,6 +59,7 @@ const EDGES: &[(&str, &[&str])] = &[
         &["auth", "core", "crypto", "policy", "rpc", "wire"],
     ),
     ("countersign-mount", &["client", "wire"]),
+    ("countersign-scan", &["auth", "crypto", "wire"]),
     (
         "countersign-testkit",
         &[
@@ -76,6 +78,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
             "countersign-client",
             "countersign-directory",
             "countersign-mount",
+            "countersign-scan",
             "countersign",
             "countersign-testkit",
         ],
@@ -103,6 +106,7 @@ const KEPT_APART: &[(&str, &[&str])] = &[
             "countersign",
             "countersign-auth",
             "countersign-directory",
+            "countersign-scan",
             "countersign-testkit",
         ],
     ),

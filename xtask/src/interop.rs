@@ -1,9 +1,11 @@
 //! `cargo xtask test` and `cargo xtask interop`.
 
+use std::path::PathBuf;
+
 use crate::peers::Peers;
 use crate::report::Tally;
 use crate::suites::{self, Context};
-use crate::{Res, flag, workspace};
+use crate::{Res, flag, option, workspace};
 
 type Suite = fn(&mut Tally, &Context) -> Res<()>;
 
@@ -14,6 +16,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("tools", suites::tools::run),
     ("live", suites::live::run),
     ("tamper", suites::tamper::run),
+    ("scan", suites::scan::run),
 ];
 
 /// Unit tests first, then all suites.
@@ -26,7 +29,7 @@ pub(crate) fn test(args: &[String]) -> Res<bool> {
     let mut tally = Tally::new();
     let peers = Peers::prepare();
     unit_tests(&mut tally)?;
-    suites_into(&mut tally, peers, full, &[])?;
+    suites_into(&mut tally, peers, full, &[], None)?;
     Ok(tally.finish())
 }
 
@@ -34,6 +37,7 @@ pub(crate) fn test(args: &[String]) -> Res<bool> {
 pub(crate) fn only(args: &[String]) -> Res<bool> {
     let mut names = args.to_vec();
     let full = flag(&mut names, "--full");
+    let built = option(&mut names, "--binary")?.map(PathBuf::from);
     if let Some(unknown) = names.iter().find(|n| !SUITES.iter().any(|(s, _)| s == n)) {
         let all: Vec<&str> = SUITES.iter().map(|(n, _)| *n).collect();
         return Err(format!(
@@ -42,13 +46,19 @@ pub(crate) fn only(args: &[String]) -> Res<bool> {
         ));
     }
     let mut tally = Tally::new();
-    suites_into(&mut tally, Peers::prepare(), full, &names)?;
+    suites_into(&mut tally, Peers::prepare(), full, &names, built)?;
     Ok(tally.finish())
 }
 
-fn suites_into(tally: &mut Tally, peers: Peers, full: bool, names: &[String]) -> Res<()> {
+fn suites_into(
+    tally: &mut Tally,
+    peers: Peers,
+    full: bool,
+    names: &[String],
+    built: Option<PathBuf>,
+) -> Res<()> {
     tally.suite("build");
-    let binary = match workspace::build_release() {
+    let binary = match built.map_or_else(workspace::build_release, Ok) {
         Ok(b) => b,
         Err(why) => {
             tally.fail("release binary", &why);

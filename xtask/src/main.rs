@@ -27,7 +27,8 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [--full]              everything: unit tests, then real clients against the built binary
-  interop [--full] [SUITE..] only the real clients; --full adds the 1 GiB file and 5,000 small ones
+  interop [--full] [--binary FILE] [SUITE..]
+                             only the real clients; --full adds the 1 GiB file and 5,000 small ones
                              suites: captures matrix python tools live tamper
   ci                         format, lints, documentation, dependency edges, sizes of files
   fuzz [--minutes N] [TARGET..]   every fuzz target in turn, seeds from the captures

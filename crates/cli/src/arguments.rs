@@ -8,6 +8,7 @@ use countersign_server::state::State;
 
 use crate::commands::config::ConfigCommand;
 use crate::commands::policy::PolicyCommand;
+use crate::commands::scan::ScanArguments;
 use crate::commands::serve::ServeArguments;
 use crate::commands::sessions::SessionsArguments;
 use crate::commands::user::UserCommand;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Sessions(SessionsArguments),
     /// Check every signature in packet captures
     Verify(Box<VerifyArguments>),
+    /// Ask SMB servers what they say about signing, and prove what they do
+    Scan(Box<ScanArguments>),
     /// Check a configuration file, print the reference
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Policy(command) => commands::policy::run(command),
         Command::Sessions(arguments) => commands::sessions::run(&arguments),
         Command::Verify(arguments) => return commands::verify::run(&arguments),
+        Command::Scan(arguments) => commands::scan::run(*arguments),
         Command::Config(command) => commands::config::run(&command),
     };
     match outcome {

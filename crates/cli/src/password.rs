@@ -37,6 +37,25 @@ impl PasswordSource {
         }
         Ok(password)
     }
+
+    /// The password of an account that exists elsewhere: from the source named, the
+    /// environment (`COUNTERSIGN_PASSWORD`), or a single question.
+    pub(crate) fn existing(&self, name: &str) -> Result<Zeroizing<String>, String> {
+        if self.password_file.is_some() || self.password_stdin {
+            return self.read(name);
+        }
+        if let Ok(password) = std::env::var("COUNTERSIGN_PASSWORD") {
+            return Ok(Zeroizing::new(password));
+        }
+        if !io::stdin().is_terminal() {
+            return Err(
+                "no terminal to ask for the password: use --password-stdin, --password-file \
+                 or COUNTERSIGN_PASSWORD"
+                    .to_owned(),
+            );
+        }
+        prompt(&format!("Password for {name}: ")).map_err(|error| error.to_string())
+    }
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {

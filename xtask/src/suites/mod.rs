@@ -4,6 +4,7 @@ pub(crate) mod captures;
 pub(crate) mod live;
 pub(crate) mod matrix;
 pub(crate) mod python;
+pub(crate) mod scan;
 pub(crate) mod tamper;
 pub(crate) mod tools;
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod policy;
+pub(crate) mod scan;
 pub(crate) mod serve;
 pub(crate) mod sessions;
 pub(crate) mod user;

@@ -1,0 +1,145 @@
+//! One TCP connection to a server: whole messages out and in, with limits.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use countersign_wire::NtStatus;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Longest message taken from a server, bytes. NEGOTIATE and SESSION_SETUP
+/// responses are far below.
+pub const MAX_REPLY: usize = 1 << 17;
+
+/// Why a probe came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProbeError {
+    /// No connection.
+    #[error("{0}")]
+    Connect(String),
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// The server closed the connection.
+    #[error("the server closed the connection")]
+    Closed,
+    /// What came back is no SMB.
+    #[error("malformed answer: {0}")]
+    Malformed(&'static str),
+    /// The server answered with a failure.
+    #[error("{}", status_text(*.0))]
+    Status(NtStatus),
+    /// The server chose what was not offered.
+    #[error("the server answered with another dialect")]
+    OtherDialect,
+}
+
+fn status_text(status: NtStatus) -> String {
+    match status.name() {
+        Some(name) => name.to_owned(),
+        None => format!("status 0x{:08X}", status.0),
+    }
+}
+
+/// What a connection runs over.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection.
+pub(crate) struct Exchange {
+    stream: Box<dyn Stream>,
+    patience: Duration,
+}
+
+impl Exchange {
+    /// Connects within `patience`; every later answer has as long.
+    pub(crate) async fn connect(to: SocketAddr, patience: Duration) -> Result<Self, ProbeError> {
+        let stream = match timeout(patience, TcpStream::connect(to)).await {
+            Err(_) => return Err(ProbeError::Connect("no connection in time".to_owned())),
+            Ok(Err(error)) => return Err(ProbeError::Connect(plain(&error))),
+            Ok(Ok(stream)) => stream,
+        };
+        // Only speed is lost without it.
+        let _ = stream.set_nodelay(true);
+        Ok(Self {
+            stream: Box::new(stream),
+            patience,
+        })
+    }
+
+    /// Speaks over a stream that is there already.
+    pub(crate) fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            stream: Box::new(stream),
+            patience,
+        }
+    }
+
+    /// Sends a message (without transport header).
+    pub(crate) async fn send(&mut self, message: &[u8]) -> Result<(), ProbeError> {
+        let length = u32::try_from(message.len()).map_err(|_| ProbeError::Malformed("length"))?;
+        let mut frame = Vec::with_capacity(message.len().saturating_add(4));
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(message);
+        match timeout(self.patience, self.stream.write_all(&frame)).await {
+            Err(_) => Err(ProbeError::Timeout),
+            Ok(Err(_)) => Err(ProbeError::Closed),
+            Ok(Ok(())) => Ok(()),
+        }
+    }
+
+    /// The next message; session keep-alives are passed over.
+    pub(crate) async fn receive(&mut self) -> Result<Vec<u8>, ProbeError> {
+        match timeout(self.patience, self.message()).await {
+            Err(_) => Err(ProbeError::Timeout),
+            Ok(result) => result,
+        }
+    }
+
+    async fn message(&mut self) -> Result<Vec<u8>, ProbeError> {
+        loop {
+            let mut head = [0; 4];
+            self.exact(&mut head).await?;
+            let [kind, high, middle, low] = head;
+            let length = usize::try_from(u32::from_be_bytes([0, high, middle, low]))
+                .map_err(|_| ProbeError::Malformed("frame length"))?;
+            match kind {
+                0 => {}
+                0x85 if length == 0 => continue,
+                _ => return Err(ProbeError::Malformed("transport header")),
+            }
+            if length > MAX_REPLY {
+                return Err(ProbeError::Malformed("frame too long"));
+            }
+            let mut message = vec![0; length];
+            self.exact(&mut message).await?;
+            return Ok(message);
+        }
+    }
+
+    async fn exact(&mut self, buffer: &mut [u8]) -> Result<(), ProbeError> {
+        match self.stream.read_exact(buffer).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(ProbeError::Closed),
+        }
+    }
+}
+
+/// An error of the operating system without its number.
+fn plain(error: &std::io::Error) -> String {
+    use std::io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::ConnectionRefused => "connection refused".to_owned(),
+        Kind::HostUnreachable => "host unreachable".to_owned(),
+        Kind::NetworkUnreachable => "network unreachable".to_owned(),
+        Kind::TimedOut => "no connection in time".to_owned(),
+        Kind::PermissionDenied => "not permitted (a firewall of this machine?)".to_owned(),
+        _ => error.to_string(),
+    }
+}

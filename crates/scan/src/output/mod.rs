@@ -1,0 +1,259 @@
+//! Reports in the forms people and other tools read.
+
+mod csv;
+mod html;
+mod netexec;
+mod nmap;
+mod table;
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::report::HostReport;
+
+/// A form of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// An array of hosts.
+    Json,
+    /// A host a line.
+    Ndjson,
+    /// A dialect a line.
+    Csv,
+    /// The words of nmap's scripts.
+    Nmap,
+    /// The lines of NetExec.
+    Netexec,
+    /// Addresses signing is not required of, one a line.
+    Relay,
+    /// A page with a chart.
+    Html,
+}
+
+impl Format {
+    /// All with their names.
+    pub const ALL: [(&'static str, Format); 8] = [
+        ("table", Format::Table),
+        ("json", Format::Json),
+        ("ndjson", Format::Ndjson),
+        ("csv", Format::Csv),
+        ("nmap", Format::Nmap),
+        ("netexec", Format::Netexec),
+        ("relay", Format::Relay),
+        ("html", Format::Html),
+    ];
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, format)| *format)
+            .ok_or_else(|| {
+                let names: Vec<_> = Self::ALL.iter().map(|(name, _)| *name).collect();
+                format!("one of {}", names.join(", "))
+            })
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL
+            .iter()
+            .find(|(_, format)| format == self)
+            .map_or("", |(name, _)| *name);
+        f.pad(name)
+    }
+}
+
+/// All reports as one text that ends with a line break (unless empty).
+pub fn render(reports: &[HostReport], format: Format) -> String {
+    match format {
+        Format::Table => table::render(reports),
+        Format::Json => {
+            let mut text = serde_json::to_string_pretty(reports).unwrap_or_default();
+            text.push('\n');
+            text
+        }
+        Format::Ndjson => reports
+            .iter()
+            .map(|report| serde_json::to_string(report).unwrap_or_default() + "\n")
+            .collect(),
+        Format::Csv => csv::render(reports),
+        Format::Nmap => nmap::render(reports),
+        Format::Netexec => netexec::render(reports),
+        Format::Relay => reports
+            .iter()
+            .filter(|report| report.can_be_relayed_to())
+            .map(|report| format!("{}\n", report.address))
+            .collect(),
+        Format::Html => html::render(reports),
+    }
+}
+
+/// Text from a server for one line of output: control characters are shown, so
+/// that no server can move the cursor or forge a line.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() || is_bidi(c) {
+                '\u{FFFD}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// Characters that turn the direction of text around.
+fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A point of time as `2026-11-22T10:00:00Z`.
+fn timestamp(seconds: i64) -> String {
+    let days = seconds.div_euclid(86_400);
+    let rest = seconds.rem_euclid(86_400);
+    // Days to a date in the proleptic Gregorian calendar, counted from March.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{DialectReport, Names, Signing};
+
+    fn dialect(dialect: &'static str, signing: Signing) -> DialectReport {
+        DialectReport {
+            dialect,
+            signing,
+            signing_algorithms: vec!["AES-128-GMAC".to_owned()],
+            ciphers: vec!["AES-128-GCM".to_owned()],
+            compression: Vec::new(),
+            capabilities: vec!["DFS"],
+            mechanisms: vec!["ntlm".to_owned()],
+            max_read: 8 << 20,
+            max_write: 8 << 20,
+            max_transact: 8 << 20,
+            smb1: None,
+        }
+    }
+
+    fn reports() -> Vec<HostReport> {
+        vec![
+            HostReport {
+                address: "192.0.2.1".to_owned(),
+                port: 445,
+                dialects: vec![
+                    dialect("smb1", Signing::Enabled),
+                    dialect("3.1.1", Signing::Required),
+                ],
+                names: Some(Names {
+                    computer: "EVIL\r\u{1b}[2J,\"<b>".to_owned(),
+                    domain: "LAB".to_owned(),
+                    ..Names::default()
+                }),
+                ..HostReport::default()
+            },
+            HostReport {
+                address: "192.0.2.2".to_owned(),
+                port: 445,
+                dialects: vec![dialect("3.1.1", Signing::Required)],
+                ..HostReport::default()
+            },
+            HostReport {
+                address: "192.0.2.3".to_owned(),
+                port: 445,
+                error: Some("connection refused".to_owned()),
+                ..HostReport::default()
+            },
+        ]
+    }
+
+    #[test]
+    fn relay_candidates_are_hosts_with_a_weak_dialect() {
+        assert_eq!(render(&reports(), Format::Relay), "192.0.2.1\n");
+    }
+
+    #[test]
+    fn no_form_lets_control_characters_through() {
+        for (name, format) in Format::ALL {
+            let text = render(&reports(), format);
+            assert!(
+                !text.contains('\u{1b}') && !text.contains('\r'),
+                "{name}: {text:?}"
+            );
+            assert!(format != Format::Html || !text.contains("<b>"), "{text}");
+            assert_eq!(name.parse::<Format>(), Ok(format));
+            assert_eq!(format.to_string(), name);
+        }
+        assert!("xml".parse::<Format>().is_err());
+    }
+
+    #[test]
+    fn json_has_what_scripts_read() {
+        let value: serde_json::Value =
+            serde_json::from_str(&render(&reports(), Format::Json)).unwrap();
+        assert_eq!(value[0]["address"], "192.0.2.1");
+        assert_eq!(value[0]["port"], 445);
+        assert_eq!(value[0]["dialects"][1]["dialect"], "3.1.1");
+        assert_eq!(value[0]["dialects"][1]["signing"], "required");
+        assert_eq!(value[2]["error"], "connection refused");
+        assert_eq!(render(&reports(), Format::Ndjson).lines().count(), 3);
+    }
+
+    #[test]
+    fn csv_quotes() {
+        let text = render(&reports(), Format::Csv);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines[1].contains("\"\"<b>\""), "{}", lines[1]);
+    }
+
+    #[test]
+    fn words_of_other_tools() {
+        let nmap = render(&reports(), Format::Nmap);
+        assert!(
+            nmap.contains("Message signing enabled and required"),
+            "{nmap}"
+        );
+        assert!(nmap.contains("message_signing: supported"), "{nmap}");
+        let netexec = render(&reports(), Format::Netexec);
+        assert!(netexec.contains("(signing:True) (SMBv1:True)"), "{netexec}");
+        assert!(
+            netexec.contains("(signing:True) (SMBv1:False)"),
+            "{netexec}"
+        );
+    }
+
+    #[test]
+    fn timestamps() {
+        assert_eq!(timestamp(0), "1970-01-01T00:00:00Z");
+        assert_eq!(timestamp(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(timestamp(1_795_341_600), "2026-11-22T10:00:00Z");
+    }
+}
