@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit_switch::AuditSwitch;
+use crate::exchange::Item;
 use crate::group_layers::{GpoLayer, GroupPolicyLayers};
-use crate::settings::Settings;
+use crate::settings::{Settings, Value};
 use crate::source::GpoRef;
 
-use super::content::{Key, Switch, Values};
+use super::content::{Key, Values};
 use super::gpt::GptVersion;
 use super::plan::{Files, Plan};
 use super::report::{Considered, Fate, Filtered, Versions};
@@ -21,7 +23,7 @@ pub struct Conclusion {
     pub layers: GroupPolicyLayers,
     /// The audit switches that are set, and by which object.
     #[serde(default)]
-    pub switches: BTreeMap<Switch, (bool, GpoRef)>,
+    pub switches: BTreeMap<AuditSwitch, (bool, GpoRef)>,
     /// Exceptions are allowed or forbidden, and by which object.
     #[serde(default)]
     pub allow_exceptions: Option<(bool, GpoRef)>,
@@ -168,14 +170,18 @@ pub fn conclude(plan: &Plan, files: &BTreeMap<String, Files>) -> Result<Conclusi
             forbid_exceptions: false,
         });
         for (key, value) in &speaker.values.values {
-            let said = value.map(|on| (on, speaker.gpo.clone()));
+            let said = match value {
+                Value::Enabled => Some((true, speaker.gpo.clone())),
+                Value::Disabled => Some((false, speaker.gpo.clone())),
+                Value::NotDefined => None,
+            };
             match (key, said) {
-                (Key::Setting(_), _) => {}
+                (Key::Item(Item::Setting(_)), _) => {}
                 (Key::AllowExceptions, said) => conclusion.allow_exceptions = said,
-                (Key::Switch(switch), Some(said)) => {
+                (Key::Item(Item::Audit(switch)), Some(said)) => {
                     conclusion.switches.insert(*switch, said);
                 }
-                (Key::Switch(switch), None) => {
+                (Key::Item(Item::Audit(switch)), None) => {
                     conclusion.switches.remove(switch);
                 }
             }

@@ -22,9 +22,7 @@ mod report;
 pub use access::{APPLY_GROUP_POLICY, AccessEntry, Dacl, Decision, Right, may_apply};
 pub use conclude::{Conclusion, Undecided, conclude};
 pub use container::{Container, ContainerError, containers_of};
-pub use content::{
-    ContentError, Key, REGISTRY_KEY, Switch, Values, registry_values, template_values,
-};
+pub use content::{ContentError, Key, REGISTRY_KEY, Values, registry_values, template_values};
 pub use dn::{DistinguishedName, DnError};
 pub use gpt::{GptError, GptVersion, gpt_version};
 pub use link::{Link, LinkError, parse_links};

@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::audit_switch::AuditSwitch;
+use crate::exchange::Item;
 use crate::settings::{Setting, Value};
 use crate::source::ContainerKind;
 
@@ -273,10 +275,11 @@ fn by_name(objects: Vec<PolicyObject>) -> BTreeMap<String, PolicyObject> {
 
 fn says(value: Option<bool>, version: u32) -> Files {
     let mut values = Values::default();
-    if let Some(value) = value {
+    if let Some(on) = value {
+        let value = if on { Value::Enabled } else { Value::Disabled };
         values
             .values
-            .insert(Key::Setting(Setting::ServerAlways), Some(value));
+            .insert(Key::Item(Item::Setting(Setting::ServerAlways)), value);
     }
     Files {
         version: Some(GptVersion(version)),
@@ -521,7 +524,8 @@ fn templates() {
         let swapped = TEMPLATE.replace(" = 4 , 1", bad);
         assert!(template_values(swapped.as_bytes()).is_err(), "{bad}");
     }
-    assert_eq!(template_values(b"").unwrap(), Values::default());
+    assert!(template_values(b"").is_err());
+    assert_eq!(template_values(b"[Version]").unwrap(), Values::default());
 }
 
 fn pol(entries: &[(&str, &str, u32, &[u8])]) -> Vec<u8> {
@@ -552,43 +556,65 @@ fn registry_pol() {
         (server, "**del.AuditInsecureGuestLogon", 1, &[32, 0, 0, 0]),
         (REGISTRY_KEY, "AllowExceptions", 4, &[0, 0, 0, 0]),
         (r"Software\Other", "AuditSmb1Access", 3, &[9]),
+        (
+            r"SYSTEM\CurrentControlSet\Services\LanManServer\Parameters",
+            "RequireSecuritySignature",
+            4,
+            &[0, 0, 0, 0],
+        ),
     ]);
     let values = registry_values(&bytes).unwrap().values;
-    assert_eq!(values[&Key::Switch(Switch::AuditSmb1Access)], Some(true));
+    let audit = |switch| values[&Key::Item(Item::Audit(switch))];
+    assert_eq!(audit(AuditSwitch::Smb1Access), Value::Enabled);
     assert_eq!(
-        values[&Key::Switch(Switch::AuditClientDoesNotSupportSigning)],
-        Some(false)
+        audit(AuditSwitch::ClientDoesNotSupportSigning),
+        Value::Disabled
     );
-    assert_eq!(values[&Key::Switch(Switch::AuditInsecureGuestLogon)], None);
-    assert_eq!(values[&Key::AllowExceptions], Some(false));
-    assert_eq!(values.len(), 4);
-    assert!(registry_values(&pol(&[(REGISTRY_KEY, "AllowExceptions", 4, &[2, 0, 0, 0])])).is_err());
-    assert!(registry_values(&pol(&[(REGISTRY_KEY, "AllowExceptions", 1, &[0, 0, 0, 0])])).is_err());
-    let delete = pol(&[
-        (server, "AuditSmb1Access", 4, &[1, 0, 0, 0]),
-        (server, "**delvals.", 1, &[]),
-    ]);
     assert_eq!(
-        registry_values(&delete).unwrap().values[&Key::Switch(Switch::AuditSmb1Access)],
-        None
+        audit(AuditSwitch::ServerInsecureGuestLogon),
+        Value::NotDefined
     );
+    assert_eq!(values[&Key::AllowExceptions], Value::Disabled);
+    assert_eq!(values.len(), 4, "the four settings do not belong here");
+    for (kind, data) in [(4, [2, 0, 0, 0]), (1, [0, 0, 0, 0])] {
+        let bad = pol(&[(REGISTRY_KEY, "AllowExceptions", kind, &data)]);
+        assert!(registry_values(&bad).is_err());
+    }
+    let names: Vec<u8> = "Other;allowexceptions"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for (name, data) in [
+        ("**delvals.", &[][..]),
+        ("**del.AllowExceptions", &[]),
+        ("**DeleteValues", &names),
+    ] {
+        let delete = pol(&[
+            (REGISTRY_KEY, "AllowExceptions", 4, &[0, 0, 0, 0]),
+            (REGISTRY_KEY, name, 1, data),
+        ]);
+        assert_eq!(
+            registry_values(&delete).unwrap().values[&Key::AllowExceptions],
+            Value::NotDefined
+        );
+    }
     // Every cut is refused, except between two entries.
     let whole = (1..bytes.len()).filter(|cut| registry_values(&bytes[..*cut]).is_ok());
-    assert_eq!(whole.count(), 5);
+    assert_eq!(whole.count(), 6);
 }
 
 #[test]
 fn a_later_object_takes_a_switch_back() {
     let mut files = BTreeMap::new();
     let mut objects = Vec::new();
-    for (name, value) in [("a", Some(true)), ("b", None)] {
+    for (name, value) in [("a", Value::Enabled), ("b", Value::NotDefined)] {
         let mut object = object(name);
         object.extensions = format!("[{}{{x}}]", Extension::Registry.guid());
         let mut values = Values::default();
         values
             .values
-            .insert(Key::Switch(Switch::AuditSmb1Access), value);
-        values.values.insert(Key::AllowExceptions, Some(false));
+            .insert(Key::Item(Item::Audit(AuditSwitch::Smb1Access)), value);
+        values.values.insert(Key::AllowExceptions, Value::Disabled);
         files.insert(
             object.dn.canonical(),
             Files {
