@@ -79,7 +79,8 @@ struct Inner {
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+    /// One of an [`crate::InitiatorFactory`] or the like.
+    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
         Self {
             inner: Box::new(Inner {
                 kind,

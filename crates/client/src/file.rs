@@ -741,3 +741,11 @@ pub(crate) fn basic_information(times: FileTimes, attributes: FileAttributes) ->
     .encode(&mut Writer::new(&mut data));
     data
 }
+
+/// Futures that borrow a share or a file move between threads.
+const _: () = {
+    const fn sync<T: Send + Sync>() {}
+    sync::<File>();
+    sync::<Share>();
+    sync::<crate::Connection>();
+};

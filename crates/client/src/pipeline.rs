@@ -5,10 +5,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
+
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 enum Slot<T> {
-    Running(Boxed<T>),
+    /// Never locked: it makes what holds it Sync, so that futures that borrow a file
+    /// can move between threads.
+    Running(Mutex<Boxed<T>>),
     Ready(T),
 }
 
@@ -33,7 +37,8 @@ impl<T: Unpin> Pipeline<T> {
     }
 
     pub(crate) fn push(&mut self, future: impl Future<Output = T> + Send + 'static) {
-        self.slots.push_back(Slot::Running(Box::pin(future)));
+        self.slots
+            .push_back(Slot::Running(Mutex::new(Box::pin(future))));
     }
 
     pub(crate) fn clear(&mut self) {
@@ -44,7 +49,7 @@ impl<T: Unpin> Pipeline<T> {
     pub(crate) fn start(&mut self, cx: &mut Context<'_>) {
         for slot in &mut self.slots {
             if let Slot::Running(future) = slot
-                && let Poll::Ready(value) = future.as_mut().poll(cx)
+                && let Poll::Ready(value) = future.get_mut().as_mut().poll(cx)
             {
                 *slot = Slot::Ready(value);
             }

@@ -1,9 +1,24 @@
-//! SYSVOL over SMB.
+//! SYSVOL over SMB: always signed and mutually authenticated, whatever the four
+//! settings say, or whoever sits between could switch signing off by policy (MS15-011;
+//! hardened paths `\\*\SYSVOL` with RequireMutualAuthentication and RequireIntegrity).
 
-use crate::error::Error;
-use crate::locate::Controller;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_client::{Client, Credentials, Dialect, ErrorKind, Share, Signing};
+use countersign_policy::exchange::MAX_BYTES;
 
 use super::path::SysvolPath;
+use crate::error::Error;
+use crate::kerberos::KerberosLogon;
+use crate::ldap::Machine;
+use crate::locate::Controller;
+
+/// The port of SMB.
+const SMB: u16 = 445;
+/// How long a controller may take to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where files of SYSVOL come from.
 pub trait Sysvol: Send {
@@ -18,5 +33,94 @@ pub trait Sysvol: Send {
     ) -> impl Future<Output = Result<Option<Vec<u8>>, Error>> + Send;
 }
 
-/// To come.
-pub struct SmbSysvol;
+/// SYSVOL over our own SMB client.
+pub struct SmbSysvol {
+    client: Client,
+    port: u16,
+    open: Option<(String, Share)>,
+}
+
+impl SmbSysvol {
+    /// As this machine.
+    pub fn new(machine: &Machine) -> SmbSysvol {
+        SmbSysvol::on_port(machine, SMB)
+    }
+
+    /// The same on another port.
+    pub fn on_port(machine: &Machine, port: u16) -> SmbSysvol {
+        let logon = KerberosLogon::new(Arc::clone(machine.credential()), None);
+        let client = Client::builder()
+            .credentials(Credentials::with_factory(Arc::new(logon)))
+            .signing(Signing::Required)
+            .require_mutual_authentication(true)
+            .dialects(Dialect::Smb202, Dialect::Smb311)
+            .connect_timeout(PATIENCE)
+            .request_timeout(PATIENCE)
+            .reconnect(false)
+            .build();
+        SmbSysvol {
+            client,
+            port,
+            open: None,
+        }
+    }
+
+    async fn share(&mut self, controller: &Controller) -> Result<&Share, Error> {
+        let wrong = |what: String| Error::Sysvol {
+            path: format!(r"\\{}\sysvol", controller.host),
+            what,
+        };
+        let known = matches!(&self.open, Some((host, _)) if *host == controller.host);
+        if !known {
+            let address = SocketAddr::new(controller.address.ip(), self.port);
+            let connection = self
+                .client
+                .connect_address(address, &controller.host)
+                .await
+                .map_err(|error| wrong(error.to_string()))?;
+            // The client sees to both; what decides policy is asked once more.
+            let info = connection.info();
+            if !(info.mutual && (info.signed || info.encrypted.is_some())) {
+                return Err(wrong("the session is not signed and mutual".to_owned()));
+            }
+            let share = connection
+                .share("sysvol")
+                .await
+                .map_err(|error| wrong(error.to_string()))?;
+            self.open = Some((controller.host.clone(), share));
+        }
+        match &self.open {
+            Some((_, share)) => Ok(share),
+            None => Err(wrong("no connection".to_owned())),
+        }
+    }
+}
+
+impl Sysvol for SmbSysvol {
+    async fn read(
+        &mut self,
+        controller: &Controller,
+        path: &SysvolPath,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let wrong = |what: String| Error::Sysvol {
+            path: format!(r"\\{}\sysvol\{path}", controller.host),
+            what,
+        };
+        let share = self.share(controller).await?;
+        let name = path.to_string();
+        let largest = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+        match share.metadata(&name).await {
+            Ok(metadata) if metadata.len() > largest => {
+                return Err(wrong(format!("it is larger than {largest} bytes")));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(wrong(error.to_string())),
+        }
+        match share.read(&name).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(wrong(error.to_string())),
+        }
+    }
+}
