@@ -155,7 +155,8 @@ impl Lab {
         std::fs::create_dir_all(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let folder = folder.canonicalize().map_err(|e| e.to_string())?;
         let lab = Self::hold(&folder)?;
-        let steps: [(&str, fn(&Self) -> Res<()>); 4] = [
+        type Work = fn(&Lab) -> Res<()>;
+        let steps: [(&str, Work); 4] = [
             ("names", Self::write_files),
             ("provision", Self::provision),
             ("accounts", Self::accounts),

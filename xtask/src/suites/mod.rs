@@ -27,7 +27,6 @@ pub(crate) struct Context {
     pub(crate) binary: PathBuf,
     /// The large file and the many files too.
     pub(crate) full: bool,
-    #[expect(dead_code, reason = "the suite of the domain comes next")]
     lab: std::cell::OnceCell<Result<Lab, String>>,
 }
 
