@@ -54,6 +54,7 @@ pub fn classic_logon(
         user: logon.user.to_owned(),
         domain: logon.domain.to_owned(),
         workstation: String::new(),
+        detail: String::new(),
     })
 }
 
@@ -77,6 +78,9 @@ fn check(
         return Err(FailureReason::PlainText);
     }
     let rules = &config.rules;
+    if !rules.ntlm && !is_anonymous(&responses) {
+        return Err(FailureReason::NtlmRefused);
+    }
     let allowed = Allowed {
         v2: rules.classic_ntlmv2,
         lm_v2: rules.lm_v2,

@@ -1,5 +1,8 @@
 //! Authentication rules, and the names a server gives itself.
 
+use std::sync::Arc;
+
+use crate::kerberos::KerberosService;
 use crate::sid::MachineSid;
 
 /// Everything an [`Acceptor`](crate::Acceptor) must know about its server.
@@ -11,6 +14,8 @@ pub struct AuthConfig {
     pub machine_sid: MachineSid,
     /// Which forms of NTLM and which identities are let in.
     pub rules: NtlmRules,
+    /// The keys for Kerberos, where it is configured.
+    pub kerberos: Option<Arc<dyn KerberosService>>,
 }
 
 /// The server's names, [MS-NLMP] 2.2.2.1.
@@ -50,6 +55,8 @@ impl Default for ServerNames {
 /// Which logons are let in. LM responses are never accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NtlmRules {
+    /// NTLM at all. Default on.
+    pub ntlm: bool,
     /// NTLMv1, with and without extended session security, over SMB1. Default off.
     pub ntlmv1_smb1: bool,
     /// NTLMv1, with and without extended session security, over SMB2 and later. Default off.
@@ -68,6 +75,7 @@ pub struct NtlmRules {
 impl Default for NtlmRules {
     fn default() -> Self {
         Self {
+            ntlm: true,
             ntlmv1_smb1: false,
             ntlmv1_smb2: false,
             classic_ntlmv2: true,

@@ -13,6 +13,8 @@ pub struct AuthFailure {
     pub domain: String,
     /// Workstation the client named.
     pub workstation: String,
+    /// What the mechanism's library says, for the log; often empty.
+    pub detail: String,
 }
 
 impl AuthFailure {
@@ -23,6 +25,7 @@ impl AuthFailure {
             user: String::new(),
             domain: String::new(),
             workstation: String::new(),
+            detail: String::new(),
         }
     }
 
@@ -42,7 +45,11 @@ impl AuthFailure {
 
 impl core::fmt::Display for AuthFailure {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{}", self.reason)
+        if self.detail.is_empty() {
+            write!(f, "{}", self.reason)
+        } else {
+            write!(f, "{} ({})", self.reason, self.detail)
+        }
     }
 }
 
@@ -91,6 +98,27 @@ pub enum FailureReason {
     /// A mechListMIC was due and none came.
     #[error("the integrity code of the mechanism list is missing")]
     NoMechListMic,
+    /// NTLM is not allowed here.
+    #[error("NTLM is not allowed")]
+    NtlmRefused,
+    /// The Kerberos ticket has expired.
+    #[error("the Kerberos ticket has expired")]
+    TicketExpired,
+    /// The clocks of client and server differ by more than Kerberos allows.
+    #[error("the clocks of client and server differ too much")]
+    ClockSkew,
+    /// The Kerberos authenticator was used before.
+    #[error("the Kerberos authenticator was used before")]
+    TicketReplayed,
+    /// No key of the keytab opens the Kerberos ticket.
+    #[error("no key of the keytab opens the Kerberos ticket")]
+    WrongKey,
+    /// The Kerberos ticket has no (rightly signed) PAC.
+    #[error("the Kerberos ticket does not say which groups the user is in")]
+    NoPac,
+    /// Kerberos failed in another way.
+    #[error("Kerberos failed")]
+    Kerberos,
 }
 
 impl FailureReason {
@@ -108,7 +136,14 @@ impl FailureReason {
             | FailureReason::Ntlmv1Refused
             | FailureReason::LmRefused
             | FailureReason::ClassicNtlmv2Refused
-            | FailureReason::PlainText => NtStatus::LOGON_FAILURE,
+            | FailureReason::PlainText
+            | FailureReason::NtlmRefused
+            | FailureReason::TicketExpired
+            | FailureReason::TicketReplayed
+            | FailureReason::WrongKey
+            | FailureReason::NoPac
+            | FailureReason::Kerberos => NtStatus::LOGON_FAILURE,
+            FailureReason::ClockSkew => NtStatus::TIME_DIFFERENCE_AT_DC,
             FailureReason::Disabled => NtStatus::ACCOUNT_DISABLED,
             FailureReason::AnonymousRefused => NtStatus::ACCESS_DENIED,
         }

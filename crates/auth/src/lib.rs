@@ -1,4 +1,4 @@
-//! SPNEGO and NTLM as step machines, and the users they are checked against.
+//! SPNEGO, NTLM and the frame of Kerberos as step machines, and the users they are checked against.
 //!
 //! A token from the peer goes in, a token for the peer or an [`Identity`] with
 //! its session key comes out. No socket, no clock, no randomness: the challenge
@@ -13,9 +13,11 @@ pub mod der;
 pub mod failure;
 pub mod identity;
 pub mod initiator;
+pub mod kerberos;
 pub mod key;
 mod logon;
 pub mod ntlm;
+pub mod pac;
 pub mod sid;
 pub mod spnego;
 pub mod users;
@@ -28,6 +30,9 @@ pub use identity::{Identity, IdentityKind};
 pub use initiator::{
     Initiated, Initiator, InitiatorError, InitiatorStep, MechanismInitiator, NtlmMechanism,
     SpnegoInitiator,
+};
+pub use kerberos::{
+    KerberosAcceptor, KerberosFailure, KerberosPeer, KerberosService, KerberosStep,
 };
 pub use key::SessionKey;
 pub use ntlm::verify::NtlmVersion;

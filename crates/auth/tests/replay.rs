@@ -120,6 +120,7 @@ fn captured_logons_come_out_the_same() {
                         identity,
                         session_key,
                         mechanism,
+                        ..
                     },
                     0,
                 ) => {

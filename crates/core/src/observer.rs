@@ -45,11 +45,7 @@ impl Authentication {
             (Identity::Guest, _) => Authentication::Guest,
             (Identity::Anonymous, _) => Authentication::Anonymous,
             (Identity::User, Mechanism::Ntlm(version)) => Self::of_version(identity, version),
-            #[allow(
-                unreachable_patterns,
-                reason = "other mechanisms prove a user as Kerberos does"
-            )]
-            (Identity::User, _) => Authentication::Kerberos,
+            (Identity::User, Mechanism::Kerberos) => Authentication::Kerberos,
         }
     }
 
@@ -259,7 +255,14 @@ pub(crate) fn failure_code(failure: &AuthFailure) -> &'static str {
         FailureReason::BadMic | FailureReason::BadMechListMic | FailureReason::NoMechListMic => {
             "logon-altered"
         }
-        _ => "logon-malformed",
+        FailureReason::NtlmRefused => "ntlm-refused",
+        FailureReason::TicketExpired => "ticket-expired",
+        FailureReason::ClockSkew => "clock-skew",
+        FailureReason::TicketReplayed => "ticket-replayed",
+        FailureReason::WrongKey => "ticket-wrong-key",
+        FailureReason::NoPac => "ticket-without-pac",
+        FailureReason::Kerberos => "kerberos-failed",
+        FailureReason::Malformed(_) | FailureReason::OutOfOrder(_) => "logon-malformed",
     }
 }
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::config::Dialect;
 use crate::connection::{Mailbox, Now, Signal};
+use crate::observer::Authentication;
 use crate::observer::{Abilities, Lookout, Occasion, Sighting};
 
 /// Facts of a session as an administrator sees them.
@@ -24,6 +25,10 @@ pub struct SessionFacts {
     pub user: String,
     /// Domain as logged on.
     pub domain: String,
+    /// Names and SIDs of the account's groups.
+    pub groups: Vec<String>,
+    /// How it was authenticated.
+    pub authentication: Authentication,
     /// Dialect.
     pub dialect: Dialect,
     /// Algorithm that signs what is signed, e.g. `AES-128-GMAC`; `None`: there is no key.

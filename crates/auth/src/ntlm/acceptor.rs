@@ -159,6 +159,7 @@ impl NtlmAcceptor {
                 user: message.user.clone(),
                 domain: message.domain.clone(),
                 workstation: message.workstation.clone(),
+                detail: String::new(),
             })
     }
 

@@ -131,7 +131,12 @@ fn check(cx: &Request, command: u8) -> Result<(), Stop> {
         return Ok(());
     }
     let session = cx.session()?;
-    session.record.touch(cx.shared.state.lock().now);
+    let now = cx.shared.state.lock().now;
+    session.record.touch(now);
+    // [MS-SMB] 3.3.5.1: with credentials that have run out only what ends things works.
+    if session.expires.is_some_and(|at| at <= now.monotonic) && !ends_things(command) {
+        return Err(Stop::Status(NtStatus::NETWORK_SESSION_EXPIRED));
+    }
     if needs == Needs::Session {
         return Ok(());
     }
@@ -140,6 +145,14 @@ fn check(cx: &Request, command: u8) -> Result<(), Stop> {
         return Err(Stop::Status(NtStatus::INVALID_DEVICE_REQUEST));
     }
     Ok(())
+}
+
+/// Commands that work though the session's credentials have run out.
+fn ends_things(command: u8) -> bool {
+    matches!(
+        command,
+        Command::CLOSE | Command::FLUSH | Command::LOCKING_ANDX | Command::LOGOFF_ANDX
+    )
 }
 
 async fn other(cx: &mut Request, block: &Block<'_>) -> Answer {

@@ -310,8 +310,14 @@ impl FrontEnd for Smb1 {
             }) => {
                 out.extend(self.oplock_break(&open, to, acknowledge));
             }
-            // SMB1 never asks for a lease, and NTLM credentials do not run out.
-            Signal::Files(Event::LeaseBreak { .. }) | Signal::ExpireSession { .. } => {}
+            // SMB1 never asks for a lease.
+            Signal::Files(Event::LeaseBreak { .. }) => {}
+            Signal::ExpireSession { session } => {
+                let mut state = self.shared.state.lock();
+                if let Some(session) = state.sessions.values_mut().find(|s| s.number == session) {
+                    session.expires = Some(now.monotonic);
+                }
+            }
             Signal::Files(Event::Closed { open }) => {
                 let mut state = self.shared.state.lock();
                 if let Some((fid, _)) = state.fid_of(&open) {

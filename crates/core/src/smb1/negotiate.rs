@@ -41,6 +41,9 @@ pub(super) fn handle(cx: &mut Request, block: &Block<'_>) -> Answer {
     let extended = cx.header.flags2.contains(Flags2::EXTENDED_SECURITY);
     let mut capabilities = capabilities();
     capabilities.set(Capabilities::EXTENDED_SECURITY, extended);
+    // Tickets run out; the session of one that did authenticates again.
+    let tickets = extended && cx.config.auth.kerberos.is_some();
+    capabilities.set(Capabilities::DYNAMIC_REAUTH, tickets);
     let mut challenge = [0; 8];
     cx.shared.server.host.random(&mut challenge);
     // Local time is UTC: DOS dates then mean the same on both sides of a

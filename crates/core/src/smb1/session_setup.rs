@@ -1,10 +1,11 @@
 //! [MS-CIFS] 3.3.5.43 and [MS-SMB] 3.3.5.3 SESSION_SETUP_ANDX.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_auth::{
-    AcceptContext, Acceptor, AuthFailure, ClassicLogon, Identity, IdentityKind, SessionKey, Step,
-    classic_logon,
+    AcceptContext, Acceptor, AuthFailure, ClassicLogon, Identity, IdentityKind, Mechanism,
+    SessionKey, Step, classic_logon,
 };
 use countersign_fs::Caller;
 use countersign_policy::{Peer, PeerFlags, Reason};
@@ -110,10 +111,14 @@ async fn extended(cx: &mut Request, blob: &[u8], client: Client) -> Answer {
             identity,
             session_key,
             mechanism,
+            lifetime,
         } => {
-            let proof = |kind| Authentication::of(kind, mechanism);
-            let key = session_key.as_ref().map(|k| (k, [].as_slice()));
-            let action = establish(cx, uid, *identity, key, client, proof)?;
+            let proof = Proof {
+                key: session_key.as_ref().map(|k| (k, [].as_slice())),
+                mechanism,
+                lifetime,
+            };
+            let action = establish(cx, uid, *identity, &proof, client)?;
             Ok(response(cx, action, Some(token)))
         }
         Step::Failed { failure, .. } => {
@@ -195,13 +200,25 @@ async fn classic(
             .new_uid()
             .ok_or(Stop::Status(NtStatus::TOO_MANY_SESSIONS))?
     };
-    let key = accepted
-        .session_key
-        .as_ref()
-        .map(|k| (k, accepted.challenge_response.as_slice()));
-    let proof = |kind| Authentication::of_version(kind, accepted.version);
-    let action = establish(cx, uid, accepted.identity, key, client, proof)?;
+    let proof = Proof {
+        key: accepted
+            .session_key
+            .as_ref()
+            .map(|k| (k, accepted.challenge_response.as_slice())),
+        mechanism: Mechanism::Ntlm(accepted.version),
+        lifetime: None,
+    };
+    let action = establish(cx, uid, accepted.identity, &proof, client)?;
     Ok(response(cx, action, None))
+}
+
+/// What a logon proved with.
+struct Proof<'a> {
+    /// The session key, and what is behind it in the key of signatures.
+    key: Option<(&'a SessionKey, &'a [u8])>,
+    mechanism: Mechanism,
+    /// Until the credentials run out.
+    lifetime: Option<Duration>,
 }
 
 /// A logon succeeded: policy decides, and the session comes to be.
@@ -209,9 +226,8 @@ fn establish(
     cx: &mut Request,
     uid: u16,
     identity: Identity,
-    key: Option<(&SessionKey, &[u8])>,
+    proof: &Proof<'_>,
     client: Client,
-    proof: impl FnOnce(countersign_policy::Identity) -> Authentication,
 ) -> Result<u16, Stop> {
     let server = Arc::clone(&cx.shared.server);
     let mut state = cx.shared.state.lock();
@@ -247,14 +263,14 @@ fn establish(
         },
         announced: state.announced,
         encryption: false,
-        key: key.is_some(),
-        authentication: proof(kind),
+        key: proof.key.is_some(),
+        authentication: Authentication::of(kind, proof.mechanism),
         exceptions: Vec::new(),
     };
     let logon = Logon {
         policy: &cx.config.policy,
         identity: kind,
-        key,
+        key: proof.key,
         flags2: cx.header.flags2,
         exception: exceptions.first().map(|one| &**one),
     };
@@ -308,6 +324,8 @@ fn establish(
         machine: identity.workstation.clone(),
         user: identity.name.clone(),
         domain: identity.domain.clone(),
+        groups: identity.groups.clone(),
+        authentication: Authentication::of(kind, proof.mechanism),
         dialect: Dialect::Smb1,
         signing: accepted.facts.key.then_some("MD5"),
         signing_required: accepted.facts.required,
@@ -354,6 +372,9 @@ fn establish(
         caller,
         facts: accepted.facts,
         exceptions,
+        expires: proof
+            .lifetime
+            .map(|left| now.monotonic.saturating_add(left)),
         capabilities: Capabilities::from_bits_retain(client.capabilities),
         max_buffer: client.max_buffer,
     };

@@ -247,6 +247,8 @@ pub(crate) struct Session {
     pub(crate) facts: SessionFacts,
     /// The exceptions that let it stay unsigned.
     pub(crate) exceptions: Vec<Arc<Exception>>,
+    /// When the credentials run out, on the monotonic clock.
+    pub(crate) expires: Option<Duration>,
     /// Capabilities the client sent.
     pub(crate) capabilities: Capabilities,
     /// Largest message the client takes.

@@ -203,6 +203,9 @@ impl Smb2 {
                 tree_id: tree,
             };
         }
+        if let Some(session) = &request.session {
+            session.look_at_clock(now.monotonic);
+        }
         let step = match self.check(&mut request, row, &ids, &chain) {
             Ok(()) => None,
             Err(Refusal::Status(status)) => {

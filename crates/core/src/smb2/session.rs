@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use countersign_auth::Identity;
 use countersign_fs::{Caller, Event, Open, OpenOwner, Share};
@@ -62,6 +63,8 @@ struct Login {
     caller: Option<Arc<Caller>>,
     facts: Option<SessionFacts>,
     exceptions: Vec<Arc<Exception>>,
+    /// When the credentials run out, on the monotonic clock.
+    expires: Option<Duration>,
 }
 
 impl Session {
@@ -79,6 +82,7 @@ impl Session {
                 caller: None,
                 facts: None,
                 exceptions: Vec::new(),
+                expires: None,
             }),
             trees: Mutex::new(HashMap::new()),
             opens: Mutex::new(HashMap::new()),
@@ -102,6 +106,15 @@ impl Session {
         }
     }
 
+    /// [MS-SMB2] 3.3.2.3: looks at the clock; a ticket's end is the session's,
+    /// until the client has authenticated again.
+    pub(crate) fn look_at_clock(&self, monotonic: Duration) {
+        let mut login = self.login.lock();
+        if login.state == SessionState::Valid && login.expires.is_some_and(|at| at <= monotonic) {
+            login.state = SessionState::Expired;
+        }
+    }
+
     /// Who is logged on; `None` before the first logon is finished.
     pub fn identity(&self) -> Option<Arc<Identity>> {
         self.login.lock().identity.clone()
@@ -117,7 +130,12 @@ impl Session {
         self.login.lock().facts
     }
 
-    pub(crate) fn set_login(&self, identity: Arc<Identity>, facts: SessionFacts) {
+    pub(crate) fn set_login(
+        &self,
+        identity: Arc<Identity>,
+        facts: SessionFacts,
+        expires: Option<Duration>,
+    ) {
         let caller = Arc::new(Caller {
             user_sid: identity.user_sid.as_bytes().to_vec(),
             group_sids: identity
@@ -132,6 +150,7 @@ impl Session {
         login.identity = Some(identity);
         login.caller = Some(caller);
         login.facts = Some(facts);
+        login.expires = expires;
         if login.state != SessionState::Ended {
             login.state = SessionState::Valid;
         }

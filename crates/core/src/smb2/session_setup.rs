@@ -214,14 +214,16 @@ fn step(
             identity,
             session_key,
             mechanism,
+            lifetime,
         } => {
             let done = Done {
+                mechanism,
+                expires: lifetime.map(|left| cx.now.monotonic.saturating_add(left)),
                 id,
                 setup: &setup,
                 identity: *identity,
                 session_key,
                 token,
-                mechanism,
             };
             let result = match purpose {
                 Purpose::New => first(cx, &done),
@@ -318,6 +320,8 @@ struct Done<'a> {
     session_key: Option<SessionKey>,
     token: Vec<u8>,
     mechanism: Mechanism,
+    /// When the credentials run out.
+    expires: Option<Duration>,
 }
 
 impl Done<'_> {
@@ -474,7 +478,7 @@ fn first(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
     if let Some(secrets) = &established.secrets {
         let _ = session.secrets.set(Arc::clone(secrets));
     }
-    session.set_login(Arc::new(identity.clone()), established.facts);
+    session.set_login(Arc::new(identity.clone()), established.facts, done.expires);
     let exceptions = needed(established.reason, exceptions);
     session.set_exceptions(exceptions.clone());
     session.add_channel(cx.link.id, Arc::clone(cx.link.mailbox()));
@@ -517,6 +521,8 @@ fn register(
         machine: identity.workstation.clone(),
         user: identity.name.clone(),
         domain: identity.domain.clone(),
+        groups: identity.groups.clone(),
+        authentication: Authentication::of(done.class(), done.mechanism),
         dialect,
         signing: established
             .key
@@ -545,6 +551,7 @@ fn register(
         connection = cx.link.id,
         session = session.id,
         user = identity.name,
+        authentication = Authentication::of(done.class(), done.mechanism).name(),
         reason = established.reason.code(),
         "session set up"
     );
@@ -588,10 +595,13 @@ fn again(cx: &mut Context<'_>, done: &Done<'_>) -> Result<Response, Step> {
     } else if !session.exceptions().is_empty() {
         session.set_exceptions(exceptions);
     }
-    session.set_login(Arc::new(done.identity.clone()), facts);
+    session.set_login(Arc::new(done.identity.clone()), facts, done.expires);
     if let Some(record) = session.record.get() {
         record.update(|f| {
             f.user.clone_from(&done.identity.name);
+            f.domain.clone_from(&done.identity.domain);
+            f.groups.clone_from(&done.identity.groups);
+            f.authentication = Authentication::of(done.class(), done.mechanism);
             f.signing_required = facts.required;
         });
     }

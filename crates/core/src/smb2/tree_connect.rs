@@ -229,13 +229,7 @@ fn with_access(share: &ShareConfig, read_only: bool) -> Arc<Share> {
 
 /// Whether a list of accounts and `@groups` names this identity.
 fn listed(list: &[String], identity: &Identity) -> bool {
-    list.iter().any(|entry| match entry.strip_prefix('@') {
-        Some(group) => identity
-            .groups
-            .iter()
-            .any(|g| g.eq_ignore_ascii_case(group)),
-        None => entry.to_lowercase() == identity.name.to_lowercase(),
-    })
+    list.iter().any(|entry| identity.is_listed_as(entry))
 }
 
 #[cfg(test)]
