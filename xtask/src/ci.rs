@@ -39,6 +39,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "crypto",
             "directory",
             "fs",
+            "gssapi",
             "localfs",
             "policy",
             "rpc",

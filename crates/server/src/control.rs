@@ -15,7 +15,7 @@ use crate::config::{Config, ConfigError, Flags, Word};
 use crate::shell::Shell;
 use crate::state::{ServerIdentity, Stamp, State};
 use crate::store::{self, PolicyStore, now_ms};
-use crate::users;
+use crate::{kerberos, users};
 
 /// What the configuration is made of, and how to make it again.
 pub struct Sources {
@@ -85,7 +85,9 @@ impl Sources {
         let file = users::load(&self.user_file(&config)).map_err(|e| other(e.to_string()))?;
         let users = users::together(file, &config.user, &self.flags.users)
             .map_err(|e| other(e.to_string()))?;
+        let kerberos = kerberos::open(&config.kerberos).map_err(other)?;
         let deserted = users.users().next().is_none()
+            && kerberos.is_none()
             && config.authentication.guest == GuestRule::Never
             && !config.authentication.anonymous;
         let policy = self.policy(&config)?;
@@ -96,6 +98,7 @@ impl Sources {
             policy,
             users: Arc::new(users),
             shares,
+            kerberos,
         });
         Ok(Made {
             config,
@@ -408,6 +411,8 @@ impl Control {
                     .encryption
                     .filter(|_| seen.encrypted)
                     .map(str::to_owned),
+                groups: facts.groups,
+                authentication: facts.authentication.name().to_owned(),
                 opens: record.opens.load(std::sync::atomic::Ordering::Relaxed),
                 age: seconds_between(facts.created, now.wall),
                 idle: record.idle(now).as_secs(),

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod config;
 pub mod control;
+pub mod kerberos;
 pub mod run;
 pub mod shell;
 pub mod state;

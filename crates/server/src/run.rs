@@ -163,7 +163,10 @@ fn make_first(sources: &mut Sources) -> Result<(Made, MadeUp), ConfigError> {
         });
         let file = users::load(&sources.user_file(&made.config))
             .map_err(|error| other(error.to_string()))?;
-        if sources.flags.users.is_empty() && file.users().next().is_none() {
+        if sources.flags.users.is_empty()
+            && sources.flags.keytab.is_none()
+            && file.users().next().is_none()
+        {
             let (name, password) = ("user".to_owned(), password().map_err(other)?);
             let nt_hash = countersign_auth::NtHash::from_password(&password);
             sources.flags.users.push(UserFlag {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use countersign_server::config::{Config, reference};
+use countersign_server::kerberos;
 
 use crate::Outcome;
 use crate::commands::serve::check_filter;
@@ -35,6 +36,8 @@ pub(crate) fn run(command: &ConfigCommand) -> Outcome {
                     ));
                 }
             }
+            kerberos::open(&config.kerberos)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
             say(&format!("{}: no mistakes", file.display()));
         }
         ConfigCommand::Reference => say(reference::reference().trim_end()),

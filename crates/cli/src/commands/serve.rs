@@ -38,6 +38,9 @@ pub(crate) struct ServeArguments {
     /// file (`countersign user add`) is the place for real ones
     #[arg(long, value_name = "NAME:PASSWORD")]
     user: Vec<UserFlag>,
+    /// Keys of cifs/HOST: users of the domain log on with Kerberos
+    #[arg(long, value_name = "FILE")]
+    keytab: Option<PathBuf>,
     /// Speak SMB1, for old devices
     #[arg(long)]
     smb1: bool,
@@ -75,6 +78,7 @@ impl ServeArguments {
             listen: self.listen,
             shares: self.share,
             users: self.user,
+            keytab: self.keytab,
             smb1: self.smb1,
             min_dialect: self.min_dialect,
             max_dialect: self.max_dialect,

@@ -20,6 +20,9 @@ pub(crate) struct SessionsArguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// List the groups of each user too
+    #[arg(long)]
+    groups: bool,
     /// End the session with this id instead of listing
     #[arg(long, value_name = "ID")]
     close: Option<u64>,
@@ -60,7 +63,7 @@ pub(crate) fn run(arguments: &SessionsArguments) -> Outcome {
     if arguments.json {
         say_json(&json!({ "sessions": sessions }))?;
     } else {
-        say(&listing(&sessions));
+        say(&listing(&sessions, arguments.groups));
     }
     if failures.is_empty() {
         Ok(())
@@ -69,12 +72,13 @@ pub(crate) fn run(arguments: &SessionsArguments) -> Outcome {
     }
 }
 
-fn listing(sessions: &[SessionRow]) -> String {
-    let head = [
+fn listing(sessions: &[SessionRow], groups: bool) -> String {
+    let mut head = vec![
         "ID",
         "ADDRESS",
         "MACHINE",
         "USER",
+        "LOGON",
         "DIALECT",
         "SIGNED",
         "WHY",
@@ -83,6 +87,9 @@ fn listing(sessions: &[SessionRow]) -> String {
         "AGE",
         "IDLE",
     ];
+    if groups {
+        head.push("GROUPS");
+    }
     let rows: Vec<Vec<String>> = sessions
         .iter()
         .map(|session| {
@@ -93,11 +100,12 @@ fn listing(sessions: &[SessionRow]) -> String {
                     printable(text)
                 }
             };
-            vec![
+            let mut row = vec![
                 session.id.to_string(),
                 session.address.clone(),
                 or(&session.machine, "-"),
                 or(&session.user, &session.identity),
+                or(&session.authentication, "-"),
                 session.dialect.clone(),
                 session.algorithm.clone().unwrap_or_else(|| "no".to_owned()),
                 or(&session.reason, "-"),
@@ -105,7 +113,11 @@ fn listing(sessions: &[SessionRow]) -> String {
                 session.opens.to_string(),
                 span(session.age),
                 span(session.idle),
-            ]
+            ];
+            if groups {
+                row.push(or(&session.groups.join(", "), "-"));
+            }
+            row
         })
         .collect();
     table(&head, &rows)

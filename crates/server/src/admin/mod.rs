@@ -129,6 +129,10 @@ pub struct SessionRow {
     pub user: String,
     /// `user`, `guest` or `anonymous`.
     pub identity: String,
+    /// Names of the account's groups; a domain's groups also by their SIDs.
+    pub groups: Vec<String>,
+    /// How it was authenticated: `kerberos`, `ntlmv2`, `ntlmv1`, `guest`, `anonymous`.
+    pub authentication: String,
     /// Dialect.
     pub dialect: String,
     /// It is signed: signing is required on it, or all requests so far were signed.

@@ -133,6 +133,8 @@ pub struct Flags {
     pub shares: Vec<ShareFlag>,
     /// `--user`, besides all others; the same name replaces.
     pub users: Vec<UserFlag>,
+    /// `--keytab`.
+    pub keytab: Option<PathBuf>,
     /// `--smb1`.
     pub smb1: bool,
     /// `--min-dialect`.
@@ -173,6 +175,9 @@ impl Flags {
                 read_only: share.read_only,
                 ..ShareSection::default()
             });
+        }
+        if let Some(keytab) = &self.keytab {
+            config.kerberos.keytab = Some(keytab.clone());
         }
         let dialects = &mut config.dialects;
         dialects.smb1 |= self.smb1;

@@ -56,6 +56,8 @@ section! {
         encryption: EncryptionSection = EncryptionSection::default();
         /// Who is let in, and how.
         authentication: AuthenticationSection = AuthenticationSection::default();
+        /// Kerberos.
+        kerberos: KerberosSection = KerberosSection::default();
         /// Limits.
         limits: LimitSection = LimitSection::default();
         /// The log.
@@ -195,6 +197,8 @@ section! {
 section! {
     /// Who is let in, and how. LM is never accepted.
     pub struct AuthenticationSection in "authentication" {
+        /// NTLM at all. Off, only Kerberos is left: `kerberos.keytab` must be set.
+        ntlm: bool = true;
         /// NTLMv1 over SMB1, with and without extended session security.
         ntlmv1_smb1: bool = false;
         /// NTLMv1 over SMB 2 and 3.
@@ -215,6 +219,22 @@ section! {
         lockout_after: u32 = LogonLimits::default().lockout_failures;
         /// How long an address is locked out.
         lockout_for: Duration = LogonLimits::default().lockout_time;
+    }
+}
+
+section! {
+    /// Kerberos: users of an Active Directory domain log on with tickets. Needs MIT's
+    /// library (package libgssapi-krb5-2, or krb5-libs). See [kerberos.md](kerberos.md).
+    pub struct KerberosSection in "kerberos" {
+        /// File of the keys of `cifs/HOST`; Kerberos is off without. Read again for every
+        /// logon, so that a key added to it works at once.
+        keytab: Option<PathBuf> = None;
+        /// The principal clients must ask for, as `"cifs/files.example.com"`. Default: any
+        /// whose key is in the keytab.
+        principal: Option<String> = None;
+        /// File that remembers what clients have sent, so that nothing is accepted twice.
+        /// Default: the one that all services of this machine's user share.
+        replay_cache: Option<PathBuf> = None;
     }
 }
 

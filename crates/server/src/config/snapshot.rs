@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_auth::{AuthConfig, GuestRule, MachineSid, NtlmRules, ServerNames, UserDirectory};
+use countersign_auth::{
+    AuthConfig, GuestRule, KerberosService, MachineSid, NtlmRules, ServerNames, UserDirectory,
+};
 use countersign_core::config::{Dialect, Limits, LogonLimits, ShareConfig};
 use countersign_core::{ServerConfig, Transport};
 use countersign_fs::{Backend, Share, ShareOptions};
@@ -112,6 +114,8 @@ pub struct Parts<'a> {
     pub users: Arc<dyn UserDirectory>,
     /// The shares.
     pub shares: Vec<ShareConfig>,
+    /// The keys for Kerberos.
+    pub kerberos: Option<Arc<dyn KerberosService>>,
 }
 
 /// The addresses to listen on.
@@ -175,6 +179,7 @@ pub fn server_config(parts: Parts<'_>) -> ServerConfig {
         policy,
         users,
         shares,
+        kerberos,
     } = parts;
     let dialects = &config.dialects;
     let netbios_name = config
@@ -196,7 +201,9 @@ pub fn server_config(parts: Parts<'_>) -> ServerConfig {
         auth: Arc::new(AuthConfig {
             names: ServerNames::stand_alone(&netbios_name),
             machine_sid: MachineSid(identity.machine_sid),
+            kerberos,
             rules: NtlmRules {
+                ntlm: rules.ntlm,
                 ntlmv1_smb1: rules.ntlmv1_smb1,
                 ntlmv1_smb2: rules.ntlmv1_smb2,
                 classic_ntlmv2: rules.classic_ntlmv2,
