@@ -221,7 +221,11 @@ pub struct Engine {
 impl Engine {
     /// A connection that speaks what the configuration allows.
     pub fn new(config: ClientConfig, entropy: Box<dyn Entropy>) -> Self {
-        Self::with_protocol(config, entropy, Box::new(super::smb2::Smb2))
+        let protocol: Box<dyn Protocol> = match config.max_dialect {
+            Dialect::Smb1 => Box::new(super::smb1::Smb1::new()),
+            _ => Box::new(super::smb2::Smb2),
+        };
+        Self::with_protocol(config, entropy, protocol)
     }
 
     /// A connection that speaks this protocol.

@@ -12,6 +12,7 @@ mod call;
 mod config;
 mod engine;
 mod failure;
+pub mod smb1;
 mod smb2;
 
 pub use call::{

@@ -8,6 +8,7 @@
 
 mod captures;
 mod client;
+mod engine;
 mod files;
 mod limits;
 mod sessions;

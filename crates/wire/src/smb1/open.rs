@@ -396,6 +396,23 @@ pub fn decode_open2(parameters: &[u8], text: Text) -> Result<(Open2Parameters, S
     Ok((fixed, text.read(&mut r)))
 }
 
+/// NT_TRANSACT_CREATE parameters, [MS-CIFS] 2.2.7.1.1; NameLength is filled in.
+pub fn encode_nt_transact_create(
+    fixed: &NtTransactCreateParameters,
+    name: &str,
+    text: Text,
+) -> Vec<u8> {
+    let fixed = NtTransactCreateParameters {
+        name_length: u32::try_from(text.encode(name).len()).unwrap_or(u32::MAX),
+        ..*fixed
+    };
+    let mut out = fixed.to_vec();
+    // Parameters begin at a multiple of four, so alignment can be counted from
+    // their own start.
+    text.write_terminated(&mut Writer::with_base(&mut out, 0), name);
+    out
+}
+
 /// Decodes NT_TRANSACT_CREATE parameters and name.
 ///
 /// # Errors
@@ -480,6 +497,35 @@ mod tests {
                     ..words
                 }
             );
+        }
+    }
+
+    #[test]
+    fn nt_transact_create_there_and_back() {
+        use super::super::code_page::CodePage;
+        for (unicode, length) in [(true, 6), (false, 3)] {
+            let text = Text {
+                unicode,
+                code_page: CodePage::Cp850,
+            };
+            let fixed = NtTransactCreateParameters {
+                flags: 0,
+                root_directory_fid: 0,
+                desired_access: 1,
+                allocation_size: 2,
+                ext_file_attributes: 3,
+                share_access: 4,
+                create_disposition: 5,
+                create_options: 6,
+                security_descriptor_length: 7,
+                ea_length: 8,
+                name_length: length,
+                impersonation_level: 2,
+                security_flags: 3,
+            };
+            let bytes = encode_nt_transact_create(&fixed, r"\fö", text);
+            let (back, name) = decode_nt_transact_create(&bytes, text).unwrap();
+            assert_eq!((back, name.as_str()), (fixed, r"\fö"));
         }
     }
 

@@ -1,0 +1,8 @@
+//! The client's SMB1 engine against the server's.
+
+mod files;
+mod rig;
+mod signing;
+
+use crate::*;
+use rig::*;
