@@ -57,7 +57,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     (
         "countersign-client",
-        &["auth", "core", "crypto", "policy", "rpc", "wire"],
+        &["auth", "core", "crypto", "gssapi", "policy", "rpc", "wire"],
     ),
     ("countersign-mount", &["client", "wire"]),
     ("countersign-scan", &["auth", "crypto", "wire"]),

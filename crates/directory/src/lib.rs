@@ -10,14 +10,13 @@
 mod dns;
 mod error;
 pub mod group_policy;
-mod kerberos;
 mod ldap;
 mod locate;
 mod netlogon;
 
+pub use countersign_client::KerberosLogon;
 pub use dns::{Resolver, ResolverError, Srv};
 pub use error::Error;
-pub use kerberos::KerberosLogon;
 pub use ldap::{Change, Entry, Filter, Ldap, Limits, Machine, Scope, Search};
 pub use locate::{Controller, Locator};
 pub use netlogon::Netlogon;

@@ -11,9 +11,9 @@ use countersign_policy::exchange::MAX_BYTES;
 
 use super::path::SysvolPath;
 use crate::error::Error;
-use crate::kerberos::KerberosLogon;
 use crate::ldap::Machine;
 use crate::locate::Controller;
+use countersign_client::KerberosLogon;
 
 /// The port of SMB.
 const SMB: u16 = 445;

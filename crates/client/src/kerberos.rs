@@ -1,15 +1,19 @@
-//! Kerberos as a client's mechanism in SPNEGO, RFC 4121 and RFC 4178.
+//! Kerberos, by MIT's library: a mechanism of SPNEGO, RFC 4121 and RFC 4178.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use countersign_auth::spnego::{OID_KERBEROS, OID_MS_KERBEROS};
 use countersign_auth::{
     Initiated, Initiator, InitiatorError, MechanismInitiator, SessionKey, SpnegoInitiator,
 };
-use countersign_client::{Error, ErrorKind, InitiatorFactory, LogonTarget, Result};
-use countersign_gssapi::{Credential, Established, Flags, InitiatorContext, Step};
+use countersign_gssapi::{Credential, Established, Flags, InitiatorContext, Library, Step};
 
-/// Logs on with Kerberos and nothing else.
+use crate::credentials::{Credentials, InitiatorFactory, LogonTarget};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Logs on with Kerberos and nothing else: there is no way back to NTLM, and the
+/// server proves who it is.
 pub struct KerberosLogon {
     credential: Arc<Credential>,
     realm: Option<String>,
@@ -23,9 +27,51 @@ impl KerberosLogon {
     }
 }
 
+impl Credentials {
+    /// Tickets of a cache (`FILE:/tmp/krb5cc_0`, `KEYRING:...`; by default the user's own),
+    /// of the cache's principal or of this one.
+    ///
+    /// # Errors
+    /// Without Kerberos on this machine ([`ErrorKind::Authentication`] as all others), without
+    /// such a cache, or when its tickets have expired.
+    pub fn kerberos_cache(cache: Option<&str>, principal: Option<&str>) -> Result<Self> {
+        Self::kerberos(|library| Credential::from_cache(library, cache, principal))
+    }
+
+    /// The key of a principal in a keytab: `alice@EXAMPLE.COM`.
+    ///
+    /// # Errors
+    /// Without Kerberos on this machine, or without such a key.
+    pub fn kerberos_keytab(keytab: &Path, principal: &str) -> Result<Self> {
+        Self::kerberos(|library| Credential::from_keytab(library, keytab, principal))
+    }
+
+    /// A principal and password. **Blocks**: a KDC is asked for a ticket.
+    ///
+    /// # Errors
+    /// Without Kerberos on this machine, or when the KDC refuses.
+    pub fn kerberos_password(principal: &str, password: &str) -> Result<Self> {
+        Self::kerberos(|library| Credential::from_password(library, principal, password))
+    }
+
+    fn kerberos(
+        credential: impl FnOnce(
+            &'static Library,
+        ) -> std::result::Result<Credential, countersign_gssapi::Error>,
+    ) -> Result<Self> {
+        let library = Library::load().map_err(|missing| failed(missing.to_string()))?;
+        let credential = credential(library).map_err(|error| failed(error.to_string()))?;
+        let logon = KerberosLogon::new(Arc::new(credential), None);
+        Ok(Self::with_factory(Arc::new(logon)))
+    }
+}
+
+fn failed(text: String) -> Error {
+    Error::new(ErrorKind::Authentication, text)
+}
+
 impl InitiatorFactory for KerberosLogon {
     fn initiator(&self, target: &LogonTarget) -> Result<Box<dyn Initiator>> {
-        let failed = |text: String| Error::new(ErrorKind::Authentication, text);
         let service = match &self.realm {
             Some(realm) => format!("{}@{realm}", target.service),
             None => target.service.clone(),
