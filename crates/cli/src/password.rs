@@ -58,12 +58,12 @@ impl PasswordSource {
     }
 }
 
-fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
+pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
     let file = fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
     first_line(io::BufReader::new(file)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-fn first_line(from: impl BufRead) -> io::Result<Zeroizing<String>> {
+pub(crate) fn first_line(from: impl BufRead) -> io::Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::new());
     from.take(LONGEST).read_line(&mut line)?;
     let length = line.trim_end_matches(['\r', '\n']).len();
@@ -106,7 +106,8 @@ impl Drop for Quiet {
     }
 }
 
-fn prompt(text: &str) -> io::Result<Zeroizing<String>> {
+/// Asks on the terminal, without echo.
+pub(crate) fn prompt(text: &str) -> io::Result<Zeroizing<String>> {
     let _quiet = Quiet::new()?;
     let mut err = io::stderr().lock();
     err.write_all(text.as_bytes())?;

@@ -167,6 +167,7 @@ fn entry(node: &Node) -> Entry {
         kind: node.kind,
         size: node.data.len() as u64,
         modified: Some(node.modified),
+        attributes: countersign_wire::fscc::FileAttributes::empty(),
     }
 }
 

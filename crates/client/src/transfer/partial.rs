@@ -140,6 +140,7 @@ mod tests {
             kind: Kind::File,
             size,
             modified: Some(UNIX_EPOCH + Duration::from_secs(seconds)),
+            attributes: countersign_wire::fscc::FileAttributes::empty(),
         };
         let path = |remote, entry| partial_path(Path::new("/x/big.iso"), remote, &entry);
         let one = path("d\\big.iso", entry(5, 7));

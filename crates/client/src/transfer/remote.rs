@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use countersign_core::client::Payload;
+use countersign_wire::fscc::FileAttributes;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct Entry {
     pub size: u64,
     /// Last change of the content.
     pub modified: Option<SystemTime>,
+    /// Attributes.
+    pub attributes: FileAttributes,
 }
 
 /// A file read at once, or why not.
