@@ -1,8 +1,9 @@
 //! Sizes, times and entries as people and programs read them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use countersign_client::transfer::{Entry, Kind};
+use countersign_client::{FileAttributes, FileTime};
 use serde_json::{Value as Json, json};
 
 use crate::output::{date, printable};
@@ -71,13 +72,48 @@ pub(crate) fn entry_json(path: &str, entry: &Entry) -> Json {
         "type": kind_name(entry.kind),
         "size": entry.size,
         "modified": time_json(entry.modified),
+        "attributes": attribute_names(entry.attributes),
     })
+}
+
+/// A time of the protocol; 0 is none.
+pub(crate) fn file_time(time: FileTime) -> Option<SystemTime> {
+    let (seconds, nanoseconds) = time.to_unix();
+    let since = Duration::new(u64::try_from(seconds).ok()?, nanoseconds);
+    (time.0 != 0).then(|| UNIX_EPOCH.checked_add(since)).flatten()
+}
+
+const ATTRIBUTES: [(FileAttributes, char, &str); 12] = [
+    (FileAttributes::READONLY, 'R', "readonly"),
+    (FileAttributes::HIDDEN, 'H', "hidden"),
+    (FileAttributes::SYSTEM, 'S', "system"),
+    (FileAttributes::ARCHIVE, 'A', "archive"),
+    (FileAttributes::DIRECTORY, 'D', "directory"),
+    (FileAttributes::TEMPORARY, 'T', "temporary"),
+    (FileAttributes::SPARSE_FILE, 's', "sparse"),
+    (FileAttributes::REPARSE_POINT, 'L', "reparse-point"),
+    (FileAttributes::COMPRESSED, 'C', "compressed"),
+    (FileAttributes::OFFLINE, 'O', "offline"),
+    (FileAttributes::NOT_CONTENT_INDEXED, 'I', "not-indexed"),
+    (FileAttributes::ENCRYPTED, 'E', "encrypted"),
+];
+
+/// The names of attributes.
+pub(crate) fn attribute_names(attributes: FileAttributes) -> Vec<&'static str> {
+    let set = ATTRIBUTES.iter().filter(|(one, ..)| attributes.contains(*one));
+    set.map(|(_, _, name)| *name).collect()
+}
+
+/// Their letters; `-` for none.
+pub(crate) fn attributes(attributes: FileAttributes) -> String {
+    let set = ATTRIBUTES.iter().filter(|(one, ..)| attributes.contains(*one));
+    let letters: String = set.map(|(_, letter, _)| *letter).collect();
+    if letters.is_empty() { "-".to_owned() } else { letters }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn sizes_are_short() {

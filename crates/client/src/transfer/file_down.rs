@@ -63,7 +63,7 @@ pub(super) async fn get_file<R: Remote>(
             }
         }
     }
-    let limit = SMALL.min(remote.read_size());
+    let limit = SMALL.min(remote.whole_size());
     if known.is_none_or(|known| known.size <= limit as u64) {
         match remote
             .read_whole(path, limit)

@@ -68,7 +68,7 @@ pub(super) async fn put_file<R: Remote>(
             bytes,
         })
     };
-    let limit = SMALL.min(remote.write_size());
+    let limit = SMALL.min(remote.whole_size());
     let local = source.to_owned();
     let opened = spawn_blocking(move || open(&local, limit))
         .await

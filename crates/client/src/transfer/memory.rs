@@ -225,7 +225,7 @@ impl Remote for Memory {
         modified: Option<SystemTime>,
         mode: WriteMode,
     ) -> Result<(), MemoryError> {
-        assert!(data.len() <= self.write_size());
+        assert!(data.len() <= self.whole_size());
         self.turn(path, data.len()).await?;
         self.open(path, mode)?;
         let mut store = self.store.lock().unwrap();

@@ -83,6 +83,10 @@ pub trait Remote: Clone + Send + Sync + 'static {
     fn read_size(&self) -> usize;
     /// Most bytes that one write takes.
     fn write_size(&self) -> usize;
+    /// Longest file that is read or written at once.
+    fn whole_size(&self) -> usize {
+        self.read_size().min(self.write_size())
+    }
 
     /// The names in a folder.
     fn list(&self, path: &str) -> impl Future<Output = Result<Vec<Entry>, Self::Error>> + Send;
@@ -94,7 +98,7 @@ pub trait Remote: Clone + Send + Sync + 'static {
         path: &str,
         limit: usize,
     ) -> impl Future<Output = Result<Whole, Self::Error>> + Send;
-    /// Writes a file of at most [`write_size`](Self::write_size) bytes at once.
+    /// Writes a file of at most [`whole_size`](Self::whole_size) bytes at once.
     fn write_whole(
         &self,
         path: &str,

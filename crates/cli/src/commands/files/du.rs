@@ -1,0 +1,172 @@
+//! `countersign du`.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use countersign_client::location::Location;
+use countersign_client::transfer::{Kind, Remote, join, walk};
+use serde_json::json;
+
+use crate::Outcome;
+use crate::output::{complain, say, say_json};
+use crate::remote::login::ConnectArguments;
+use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::present::{shown, size};
+
+#[derive(Debug, Args)]
+pub(crate) struct DuArguments {
+    /// Folders to add up
+    #[arg(required = true, value_name = "LOCATION")]
+    locations: Vec<Location>,
+    /// Only the sum of each location
+    #[arg(short, long)]
+    summarize: bool,
+    /// Folders down to this depth
+    #[arg(short = 'd', long, value_name = "N", conflicts_with = "summarize")]
+    max_depth: Option<usize>,
+    /// Sizes as 1.4M
+    #[arg(short = 'H', long)]
+    human: bool,
+    /// Print JSON: an array of folders
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connect: ConnectArguments,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sum {
+    bytes: u64,
+    files: u64,
+    folders: u64,
+}
+
+/// Adds up what is below each folder, from what each folder holds itself.
+fn add_up(own: &BTreeMap<Vec<String>, Sum>) -> BTreeMap<Vec<String>, Sum> {
+    let mut all: BTreeMap<Vec<String>, Sum> = BTreeMap::new();
+    for (path, sum) in own {
+        for length in 0..=path.len() {
+            let above = path.get(..length).unwrap_or_default().to_vec();
+            if !own.contains_key(&above) {
+                continue;
+            }
+            let total = all.entry(above).or_default();
+            total.bytes = total.bytes.saturating_add(sum.bytes);
+            total.files += sum.files;
+            total.folders += sum.folders;
+        }
+    }
+    all
+}
+
+pub(crate) fn run(arguments: &DuArguments) -> Outcome {
+    let prepared = arguments
+        .locations
+        .iter()
+        .map(|location| arguments.connect.prepare(location))
+        .collect::<Result<Vec<_>, _>>()?;
+    run_remote(
+        async {
+            let mut failed = false;
+            let mut rows = Vec::new();
+            for prepared in prepared {
+                let share = prepared.share().await?;
+                let root = prepared.location.remote_path();
+                let entry = share
+                    .entry(&root)
+                    .await
+                    .map_err(|error| of_path(&prepared.location.to_string(), &error))?;
+                if entry.kind != Kind::Folder {
+                    let sum = Sum {
+                        bytes: entry.size,
+                        files: 1,
+                        folders: 0,
+                    };
+                    rows.push((root, sum));
+                    continue;
+                }
+                let mut own: BTreeMap<Vec<String>, Sum> = BTreeMap::new();
+                let start = prepared.location.path.len();
+                let failures = walk(&share, &root, |walked| {
+                    let parts = walked.path.split('\\').filter(|part| !part.is_empty());
+                    let relative: Vec<String> = parts.skip(start).map(str::to_owned).collect();
+                    let sum = own.entry(relative).or_default();
+                    for entry in walked.entries.iter() {
+                        if entry.kind == Kind::Folder {
+                            sum.folders += 1;
+                        } else {
+                            sum.files += 1;
+                            sum.bytes = sum.bytes.saturating_add(entry.size);
+                        }
+                    }
+                })
+                .await;
+                for failure in &failures {
+                    complain(&format!("{}: {}", failure.path, failure.cause));
+                }
+                failed |= !failures.is_empty();
+                let deepest = if arguments.summarize {
+                    0
+                } else {
+                    arguments.max_depth.unwrap_or(usize::MAX)
+                };
+                for (relative, sum) in add_up(&own) {
+                    if relative.len() <= deepest {
+                        let path = relative.iter().fold(root.clone(), |path, part| join(&path, part));
+                        rows.push((path, sum));
+                    }
+                }
+            }
+            if arguments.json {
+                let rows: Vec<_> = rows
+                    .iter()
+                    .map(|(path, sum)| {
+                        json!({
+                            "path": path.replace('\\', "/"),
+                            "bytes": sum.bytes,
+                            "files": sum.files,
+                            "directories": sum.folders,
+                        })
+                    })
+                    .collect();
+                say_json(&rows)?;
+            } else {
+                for (path, sum) in &rows {
+                    let path = if path.is_empty() { "/".to_owned() } else { shown(path) };
+                    say(&format!("{:>12}  {path}", size(sum.bytes, arguments.human)));
+                }
+            }
+            if failed {
+                return Err("not every folder could be read: the sums are too small".to_owned());
+            }
+            Ok(())
+        },
+        "",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_hold_what_is_below() {
+        let path = |text: &str| -> Vec<String> {
+            text.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect()
+        };
+        let sum = |bytes, files, folders| Sum {
+            bytes,
+            files,
+            folders,
+        };
+        let own = BTreeMap::from([
+            (path(""), sum(1, 1, 1)),
+            (path("a"), sum(10, 2, 1)),
+            (path("a/b"), sum(100, 3, 0)),
+        ]);
+        let all = add_up(&own);
+        assert_eq!(all[&path("")], sum(111, 6, 2));
+        assert_eq!(all[&path("a")], sum(110, 5, 1));
+        assert_eq!(all[&path("a/b")], sum(100, 3, 0));
+    }
+}
