@@ -7,6 +7,7 @@ use countersign_server::config::Config;
 use countersign_server::state::State;
 
 use crate::commands::config::ConfigCommand;
+use crate::commands::files::FileCommand;
 use crate::commands::policy::PolicyCommand;
 use crate::commands::scan::ScanArguments;
 use crate::commands::serve::ServeArguments;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Verify(Box<VerifyArguments>),
     /// Ask SMB servers what they say about signing, and prove what they do
     Scan(Box<ScanArguments>),
+    #[command(flatten)]
+    Files(FileCommand),
     /// Check a configuration file, print the reference
     #[command(subcommand)]
     Config(ConfigCommand),

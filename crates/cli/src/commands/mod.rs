@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod config;
+pub(crate) mod files;
 pub(crate) mod policy;
 pub(crate) mod scan;
 pub(crate) mod serve;

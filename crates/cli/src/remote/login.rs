@@ -327,7 +327,9 @@ mod tests {
     }
 
     fn line(args: &[&str]) -> ConnectArguments {
-        Line::try_parse_from([&["x"], args].concat()).unwrap().connect
+        Line::try_parse_from([&["x"], args].concat())
+            .unwrap()
+            .connect
     }
 
     #[derive(Default)]
@@ -384,8 +386,14 @@ mod tests {
         let go = |args: &[&str], location: &str| got(args, location, &fake);
         assert_eq!(go(&[], "//h/s"), all("", "alice", "fromfile"));
         assert_eq!(go(&[], "smb://D;bob:x@h/s"), all("D", "bob", "x"));
-        assert_eq!(go(&["-U", "E\\carl%y"], "smb://bob:x@h/s"), all("E", "carl", "y"));
-        assert_eq!(go(&["-U", "alice", "-W", "W"], "//h/s"), all("W", "alice", "fromfile"));
+        assert_eq!(
+            go(&["-U", "E\\carl%y"], "smb://bob:x@h/s"),
+            all("E", "carl", "y")
+        );
+        assert_eq!(
+            go(&["-U", "alice", "-W", "W"], "//h/s"),
+            all("W", "alice", "fromfile")
+        );
         assert_eq!(go(&["-U", "zoe"], "//h/s"), all("", "zoe", "d"));
         let fake = Fake {
             variables: [("USER", "me"), ("COUNTERSIGN_PASSWORD", "env")].into(),
@@ -399,7 +407,11 @@ mod tests {
         };
         assert_eq!(got(&[], "//h/s", &fake), all("D", "you", "asked"));
         assert!(got(&["-U", "a"], "//h/s", &Fake::default()).is_err());
-        assert!(got(&[], "//h/s", &Fake::default()).unwrap_err().contains("no user"));
+        assert!(
+            got(&[], "//h/s", &Fake::default())
+                .unwrap_err()
+                .contains("no user")
+        );
     }
 
     #[test]
@@ -422,7 +434,10 @@ mod tests {
         assert_eq!(range("3.0.."), (Dialect::Smb300, Dialect::Smb311));
         assert_eq!(range("..SMB2_10"), (Dialect::Smb202, Dialect::Smb210));
         for wrong in ["4", "3.1.1..2.1", ""] {
-            assert!(Line::try_parse_from(["x", "--dialect", wrong]).is_err(), "{wrong}");
+            assert!(
+                Line::try_parse_from(["x", "--dialect", wrong]).is_err(),
+                "{wrong}"
+            );
         }
         assert_eq!(line(&["--sign", "required"]).sign, Some(Signing::Required));
         assert_eq!(line(&[]).sign, None);

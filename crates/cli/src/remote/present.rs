@@ -80,7 +80,9 @@ pub(crate) fn entry_json(path: &str, entry: &Entry) -> Json {
 pub(crate) fn file_time(time: FileTime) -> Option<SystemTime> {
     let (seconds, nanoseconds) = time.to_unix();
     let since = Duration::new(u64::try_from(seconds).ok()?, nanoseconds);
-    (time.0 != 0).then(|| UNIX_EPOCH.checked_add(since)).flatten()
+    (time.0 != 0)
+        .then(|| UNIX_EPOCH.checked_add(since))
+        .flatten()
 }
 
 const ATTRIBUTES: [(FileAttributes, char, &str); 12] = [
@@ -100,15 +102,23 @@ const ATTRIBUTES: [(FileAttributes, char, &str); 12] = [
 
 /// The names of attributes.
 pub(crate) fn attribute_names(attributes: FileAttributes) -> Vec<&'static str> {
-    let set = ATTRIBUTES.iter().filter(|(one, ..)| attributes.contains(*one));
+    let set = ATTRIBUTES
+        .iter()
+        .filter(|(one, ..)| attributes.contains(*one));
     set.map(|(_, _, name)| *name).collect()
 }
 
 /// Their letters; `-` for none.
 pub(crate) fn attributes(attributes: FileAttributes) -> String {
-    let set = ATTRIBUTES.iter().filter(|(one, ..)| attributes.contains(*one));
+    let set = ATTRIBUTES
+        .iter()
+        .filter(|(one, ..)| attributes.contains(*one));
     let letters: String = set.map(|(_, letter, _)| *letter).collect();
-    if letters.is_empty() { "-".to_owned() } else { letters }
+    if letters.is_empty() {
+        "-".to_owned()
+    } else {
+        letters
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod partial;
 mod pieces;
 mod remote;
 mod report;
+mod share;
 mod tree;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use names::{MAX_NAME, NameError, check_from_remote, to_remote};
 pub use pieces::{Sink, stream_down};
 pub use remote::{Entry, Kind, Remote, RemoteError, RemoteFile, Whole, WriteMode, join};
 pub use report::{Action, Cause, Done, Failure, Observer, Report, Silent};
+pub use share::{MAX_ENTRIES, OpenFile};
 pub use tree::{Found, Walked, expand, remove_tree, walk};
 
 use std::time::Duration;

@@ -270,7 +270,14 @@ impl RemoteFile for OpenFile {
     }
 
     async fn close(&self) -> Result<()> {
-        self.0.close_shared().await
+        let inner = &self.0.inner;
+        match inner.close_call() {
+            Some((live, call)) => match live.line.call(call).await {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.during(|| format!("close {}", inner.describe()))),
+            },
+            None => Ok(()),
+        }
     }
 }
 

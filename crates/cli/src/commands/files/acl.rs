@@ -61,7 +61,9 @@ const KNOWN: [(&str, &str); 12] = [
 ];
 
 fn parse_sid(text: &str) -> Result<Sid, String> {
-    let known = KNOWN.iter().find(|(_, name)| name.eq_ignore_ascii_case(text));
+    let known = KNOWN
+        .iter()
+        .find(|(_, name)| name.eq_ignore_ascii_case(text));
     Sid::parse(known.map_or(text, |(sid, _)| sid))
         .ok_or_else(|| format!("`{text}` is not a SID (S-1-5-...) or a well-known name"))
 }
@@ -73,7 +75,9 @@ fn parse_rights(text: &str) -> Result<AccessMask, String> {
     let digits = text.strip_prefix("0x").unwrap_or("");
     u32::from_str_radix(digits, 16)
         .map(AccessMask::from_bits_retain)
-        .map_err(|_| format!("`{text}` is neither full, change, read, write nor a mask like 0x1F01FF"))
+        .map_err(|_| {
+            format!("`{text}` is neither full, change, read, write nor a mask like 0x1F01FF")
+        })
 }
 
 fn parse_grant(text: &str) -> Result<(Sid, AccessMask), String> {
@@ -132,7 +136,10 @@ pub(crate) fn run(arguments: &AclArguments) -> Outcome {
                 let dacl = SecurityInfo::DACL;
                 let mut descriptor = share.security(&path, dacl).await.map_err(said)?;
                 arguments.change(&mut descriptor, folder);
-                share.set_security(&path, dacl, &descriptor).await.map_err(said)?;
+                share
+                    .set_security(&path, dacl, &descriptor)
+                    .await
+                    .map_err(said)?;
             }
             if let Some(owner) = &arguments.owner {
                 let descriptor = SecurityDescriptor {
@@ -140,7 +147,10 @@ pub(crate) fn run(arguments: &AclArguments) -> Outcome {
                     ..SecurityDescriptor::default()
                 };
                 let part = SecurityInfo::OWNER;
-                share.set_security(&path, part, &descriptor).await.map_err(said)?;
+                share
+                    .set_security(&path, part, &descriptor)
+                    .await
+                    .map_err(said)?;
             }
             let descriptor = share.security(&path, parts).await.map_err(said)?;
             if arguments.json {
@@ -262,7 +272,13 @@ mod tests {
     #[test]
     fn denials_stand_first_and_inherited_entries_last() {
         let line = Line::parse_from([
-            "x", "//h/s/f", "--grant", "Everyone=read", "--deny", "S-1-5-7=full", "--revoke",
+            "x",
+            "//h/s/f",
+            "--grant",
+            "Everyone=read",
+            "--deny",
+            "S-1-5-7=full",
+            "--revoke",
             "S-1-5-32-545",
         ]);
         let inherited = AceFlags::INHERITED;

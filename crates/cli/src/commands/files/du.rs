@@ -112,7 +112,9 @@ pub(crate) fn run(arguments: &DuArguments) -> Outcome {
                 };
                 for (relative, sum) in add_up(&own) {
                     if relative.len() <= deepest {
-                        let path = relative.iter().fold(root.clone(), |path, part| join(&path, part));
+                        let path = relative
+                            .iter()
+                            .fold(root.clone(), |path, part| join(&path, part));
                         rows.push((path, sum));
                     }
                 }
@@ -132,7 +134,11 @@ pub(crate) fn run(arguments: &DuArguments) -> Outcome {
                 say_json(&rows)?;
             } else {
                 for (path, sum) in &rows {
-                    let path = if path.is_empty() { "/".to_owned() } else { shown(path) };
+                    let path = if path.is_empty() {
+                        "/".to_owned()
+                    } else {
+                        shown(path)
+                    };
                     say(&format!("{:>12}  {path}", size(sum.bytes, arguments.human)));
                 }
             }
@@ -152,7 +158,10 @@ mod tests {
     #[test]
     fn sums_hold_what_is_below() {
         let path = |text: &str| -> Vec<String> {
-            text.split('/').filter(|p| !p.is_empty()).map(str::to_owned).collect()
+            text.split('/')
+                .filter(|p| !p.is_empty())
+                .map(str::to_owned)
+                .collect()
         };
         let sum = |bytes, files, folders| Sum {
             bytes,

@@ -71,7 +71,12 @@ fn parse_size(text: &str) -> Result<Size, String> {
         _ => (Size::Exactly, text),
     };
     let digits = rest.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match rest.get(digits.len()..).unwrap_or("").to_ascii_uppercase().as_str() {
+    let shift = match rest
+        .get(digits.len()..)
+        .unwrap_or("")
+        .to_ascii_uppercase()
+        .as_str()
+    {
         "" | "B" => 0,
         "K" | "KB" | "KIB" => 10,
         "M" | "MB" | "MIB" => 20,
@@ -117,7 +122,11 @@ impl Test {
         let now = SystemTime::now();
         let ago = |span: Option<Duration>| span.and_then(|span| now.checked_sub(span));
         Test {
-            names: arguments.name.iter().map(|text| PathPattern::new(text)).collect(),
+            names: arguments
+                .name
+                .iter()
+                .map(|text| PathPattern::new(text))
+                .collect(),
             kind: arguments.r#type,
             size: arguments.size,
             newer: ago(arguments.newer),
@@ -139,8 +148,12 @@ impl Test {
             Some(Size::Below(bytes)) => entry.size < bytes,
             Some(Size::Exactly(bytes)) => entry.size == bytes,
         };
-        let newer = self.newer.is_none_or(|at| entry.modified.is_some_and(|time| time >= at));
-        let older = self.older.is_none_or(|at| entry.modified.is_some_and(|time| time < at));
+        let newer = self
+            .newer
+            .is_none_or(|at| entry.modified.is_some_and(|time| time >= at));
+        let older = self
+            .older
+            .is_none_or(|at| entry.modified.is_some_and(|time| time < at));
         let name = self.names.is_empty() || self.names.iter().any(|name| name.matches(path));
         kind && size && newer && older && name
     }

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign_client::location::Location;
-use countersign_client::transfer::{
-    Direction, Item, NameError, check_from_remote, copy, expand,
-};
+use countersign_client::transfer::{Direction, Item, NameError, check_from_remote, copy, expand};
 
 use crate::Outcome;
 use crate::remote::copying::{CopyArguments, ExistingArguments};
@@ -50,7 +48,11 @@ pub(crate) fn run(arguments: &GetArguments) -> Outcome {
             options.recursive = arguments.recursive;
             arguments.existing.apply(&mut options);
             let single = sources.len() == 1 && !first.has_wildcards() && !arguments.recursive;
-            let number = if single { 1 } else { arguments.copying.connections() };
+            let number = if single {
+                1
+            } else {
+                arguments.copying.connections()
+            };
             let shares = prepared.shares(number).await?;
             let Some(share) = shares.first() else {
                 return Err("no connection".to_owned());
@@ -141,7 +143,6 @@ fn place(target: &Path, into: bool, name: Option<&str>) -> Result<PathBuf, Strin
         _ => Ok(target.to_owned()),
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -166,7 +166,11 @@ impl<'a> Listing<'a> {
         };
         if !self.arguments.long {
             for one in &all {
-                let slash = if one.entry.kind == Kind::Folder { "/" } else { "" };
+                let slash = if one.entry.kind == Kind::Folder {
+                    "/"
+                } else {
+                    ""
+                };
                 say(&format!("{}{slash}", name(one)));
             }
             return;
@@ -184,7 +188,10 @@ impl<'a> Listing<'a> {
             })
             .collect();
         if !rows.is_empty() {
-            say(&table(&["TYPE", "ATTR", "        SIZE", "MODIFIED", "NAME"], &rows));
+            say(&table(
+                &["TYPE", "ATTR", "        SIZE", "MODIFIED", "NAME"],
+                &rows,
+            ));
         }
     }
 

@@ -48,7 +48,11 @@ pub(crate) fn run(arguments: &PutArguments) -> Outcome {
             options.recursive = arguments.recursive;
             arguments.existing.apply(&mut options);
             let single = sources.len() == 1 && !arguments.recursive;
-            let number = if single { 1 } else { arguments.copying.connections() };
+            let number = if single {
+                1
+            } else {
+                arguments.copying.connections()
+            };
             let shares = prepared.shares(number).await?;
             let Some(share) = shares.first() else {
                 return Err("no connection".to_owned());
@@ -58,7 +62,9 @@ pub(crate) fn run(arguments: &PutArguments) -> Outcome {
                 && only == "-"
             {
                 if into {
-                    return Err(format!("{target} is a folder: name a file for standard input"));
+                    return Err(format!(
+                        "{target} is a folder: name a file for standard input"
+                    ));
                 }
                 return from_standard_input(share, &target).await;
             }

@@ -45,15 +45,15 @@ pub(crate) fn run(arguments: &RmArguments) -> Outcome {
         async {
             let start = std::time::Instant::now();
             let mut report = Report::default();
-            let progress: Arc<dyn Observer> = Arc::new(Progress::new(
-                true,
-                arguments.verbose && !arguments.json,
-            ));
+            let progress: Arc<dyn Observer> =
+                Arc::new(Progress::new(true, arguments.verbose && !arguments.json));
             for prepared in prepared {
                 let share = prepared.share().await?;
                 let location = &prepared.location;
                 if location.path.is_empty() {
-                    return Err(format!("{location} is a share: what is in it is named {location}/*"));
+                    return Err(format!(
+                        "{location} is a share: what is in it is named {location}/*"
+                    ));
                 }
                 let found = match expand(&share, &location.path).await {
                     Ok(found) => found,

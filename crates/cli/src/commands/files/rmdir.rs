@@ -31,7 +31,9 @@ pub(crate) fn run(arguments: &RmdirArguments) -> Outcome {
                 let share = prepared.share().await?;
                 let location = &prepared.location;
                 if location.path.is_empty() {
-                    return Err(format!("{location} is a share: a share is not removed this way"));
+                    return Err(format!(
+                        "{location} is a share: a share is not removed this way"
+                    ));
                 }
                 if let Err(error) = share.remove_folder(&location.remote_path()).await {
                     complain(&of_path(&location.to_string(), &error));

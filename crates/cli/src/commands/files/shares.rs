@@ -36,7 +36,12 @@ fn parse_host(text: &str) -> Result<Location, String> {
 }
 
 pub(crate) fn run(arguments: &SharesArguments) -> Outcome {
-    list(&arguments.host, &arguments.connect, arguments.json, !arguments.plain)
+    list(
+        &arguments.host,
+        &arguments.connect,
+        arguments.json,
+        !arguments.plain,
+    )
 }
 
 /// Lists the shares of a host.
@@ -50,7 +55,10 @@ pub(super) fn list(
     run_remote(
         async {
             let connection = prepared.connect().await?;
-            let mut shares = connection.shares().await.map_err(|error| error.to_string())?;
+            let mut shares = connection
+                .shares()
+                .await
+                .map_err(|error| error.to_string())?;
             shares.retain(|share| special || !share.special);
             shares.sort_by_key(|share| share.name.to_lowercase());
             if as_json {
@@ -100,7 +108,11 @@ mod tests {
     fn hosts_with_and_without_slashes() {
         for text in ["files:4450", "//files:4450", "smb://files:4450/"] {
             let host = parse_host(text).unwrap();
-            assert_eq!((host.host.as_str(), host.port), ("files", Some(4450)), "{text}");
+            assert_eq!(
+                (host.host.as_str(), host.port),
+                ("files", Some(4450)),
+                "{text}"
+            );
         }
         assert_eq!(parse_host("::1").unwrap().host, "::1");
         assert!(parse_host("").is_err());

@@ -105,7 +105,11 @@ async fn file(share: &Share, found: &Found) -> Result<(Json, String), Error> {
         object.insert("allocated".to_owned(), json!(metadata.allocation_size()));
         object.insert("readonly".to_owned(), json!(metadata.is_readonly()));
     }
-    let path = if found.path.is_empty() { "/".to_owned() } else { shown(&found.path) };
+    let path = if found.path.is_empty() {
+        "/".to_owned()
+    } else {
+        shown(&found.path)
+    };
     let mut text = format!(
         "{path}\n  type        {}\n  size        {} ({})\n  allocated   {}\n  attributes  {}",
         kind_name(entry.kind),

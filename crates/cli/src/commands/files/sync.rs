@@ -54,8 +54,10 @@ pub(crate) fn run(arguments: &SyncArguments) -> Outcome {
                 options.compare = Compare::Size;
             }
             let shares = prepared.shares(arguments.copying.connections()).await?;
-            if direction == Direction::Up && !options.dry_run
-                && let (Some(share), Some((_, above))) = (shares.first(), location.path.split_last())
+            if direction == Direction::Up
+                && !options.dry_run
+                && let (Some(share), Some((_, above))) =
+                    (shares.first(), location.path.split_last())
             {
                 super::put::make_folders(share, above).await?;
             }

@@ -102,7 +102,10 @@ fn draw(folders: &Folders, path: &str, indent: &str, sizes: bool, counts: &mut (
             Kind::Link => "@",
             Kind::File => "",
         };
-        say(&format!("{indent}{branch}{size}{}{mark}", printable(&entry.name)));
+        say(&format!(
+            "{indent}{branch}{size}{}{mark}",
+            printable(&entry.name)
+        ));
         if entry.kind == Kind::Folder {
             counts.0 += 1;
             let further = if last { "    " } else { "│   " };
