@@ -51,8 +51,8 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "countersign",
         &[
-            "audit", "auth", "client", "core", "mount", "policy", "server", "verify", "wire",
-            "audit", "auth", "client", "core", "mount", "policy", "scan", "server", "wire",
+            "audit", "auth", "client", "core", "mount", "policy", "scan", "server", "verify",
+            "wire",
         ],
     ),
     (

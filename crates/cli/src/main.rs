@@ -33,11 +33,8 @@ fn main() -> ExitCode {
         Command::Policy(command) => commands::policy::run(command),
         Command::Sessions(arguments) => commands::sessions::run(&arguments),
         Command::Verify(arguments) => return commands::verify::run(&arguments),
-<<<<<<< HEAD
         Command::Scan(arguments) => commands::scan::run(*arguments),
-=======
         Command::Files(command) => commands::files::run(&command),
->>>>>>> b987a54 (Client commands on files: ls, get, put, sync, cat, rm, mv, mkdir, rmdir, stat, du, find, tree, watch, shares, acl)
         Command::Config(command) => commands::config::run(&command),
     };
     match outcome {
