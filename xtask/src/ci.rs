@@ -64,7 +64,7 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "countersign-testkit",
         &[
-            "auth", "core", "crypto", "fs", "localfs", "policy", "rpc", "server", "wire",
+            "auth", "core", "crypto", "fs", "localfs", "policy", "rpc", "server", "verify", "wire",
         ],
     ),
     ("xtask", &[]),

@@ -32,6 +32,7 @@ pub const ORACLES: &[(&str, Oracle)] = &[
     ("rap", crate::fuzz_pipes::rap),
     ("logon", crate::fuzz_pipes::logon),
     ("engine", crate::fuzz_engine::engine),
+    ("verifier", crate::fuzz_verifier::verifier),
 ];
 
 /// A decoder was called; whatever it says is fine.
@@ -266,6 +267,7 @@ pub fn write_seeds(captures: &std::path::Path, folder: &std::path::Path) -> std:
             continue;
         }
         let capture = std::fs::read(entry.path())?;
+        seeds.insert(("verifier", [&[0][..], &capture].concat()));
         for seed in engine_seeds(&capture) {
             seeds.insert(("engine", seed));
         }
@@ -357,7 +359,8 @@ mod tests {
             for frame in crate::pcapng::frames(&bytes) {
                 frames += 1;
                 for (name, oracle) in ORACLES {
-                    if *name == "engine" {
+                    // These have tests of their own.
+                    if matches!(*name, "engine" | "verifier") {
                         continue;
                     }
                     oracle(&frame.bytes);

@@ -10,6 +10,7 @@
 pub mod fuzz;
 pub mod fuzz_engine;
 pub mod fuzz_pipes;
+pub mod fuzz_verifier;
 pub mod memory;
 pub mod pcapng;
 pub mod smb1;

@@ -4,17 +4,30 @@
 pub(crate) mod smb1;
 pub(crate) mod smb2;
 
-/// Failures whose cause is searched for by changing the message; the others are
-/// only tried with other keys, numbers and ranges.
-pub(crate) const MAX_SEARCHES: u32 = 64;
+/// Bytes that are hashed at most to find causes; what fails then is only counted.
+pub(crate) const MAX_WORK: u64 = 2 << 30;
 /// Longest message of which every bit is tried.
-pub(crate) const MAX_BITS: usize = 4096;
+pub(crate) const MAX_BITS: usize = 2048;
 /// Longest message of which every value of every byte is tried.
 pub(crate) const MAX_BYTES: usize = 300;
 /// Other sessions whose keys are tried.
 pub(crate) const MAX_OTHERS: usize = 64;
 /// Bytes at the end that may not have been covered.
 pub(crate) const MAX_TAIL: usize = 16;
+
+/// What to say of a failure that was not looked into.
+const NOT_SEARCHED: &str =
+    "not looked into: the work that may go into causes is used up by the failures before";
+
+/// What changing every bit, and every byte, of a message costs.
+fn restoring(length: usize) -> u64 {
+    let length = length as u64;
+    match usize::try_from(length) {
+        Ok(l) if l <= MAX_BYTES => length * length * 263,
+        Ok(l) if l <= MAX_BITS => length * length * 8,
+        _ => 0,
+    }
+}
 
 /// Bits in which two signatures differ.
 fn distance(a: &[u8], b: &[u8]) -> u32 {

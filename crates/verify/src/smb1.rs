@@ -27,7 +27,9 @@ pub(crate) const MAX_FIRST_NUMBER: u32 = 1 << 17;
 /// Searches for a number that may fail one after another.
 const MAX_VAIN: u32 = 16;
 /// Longest message that a first number is looked for with.
-const SHORT: usize = 1024;
+const SHORT: usize = 256;
+/// Bytes that are hashed to find a number.
+const SEARCH: usize = 8 << 20;
 
 /// The key a logon would give the connection.
 struct Candidate {
@@ -167,8 +169,9 @@ impl Smb1 {
             let mut number = self.pending.get(&id).map(|n| n.wrapping_add(1));
             let right = |n: &u32| key.verify(*n, m).is_ok();
             if self.lossy && self.vain < MAX_VAIN && !number.as_ref().is_some_and(right) {
-                let from = self.next.saturating_sub(MAX_LOST_NUMBERS);
-                let found = (from..self.next.saturating_add(MAX_LOST_NUMBERS)).find(right);
+                let reach = reach(m);
+                let from = self.next.saturating_sub(reach);
+                let found = (from..self.next.saturating_add(reach)).find(right);
                 self.vain += u32::from(found.is_none());
                 if let Some(n) = found {
                     number = found;
@@ -188,7 +191,7 @@ impl Smb1 {
                 let end = if self.from_middle && m.len() <= SHORT {
                     MAX_FIRST_NUMBER
                 } else {
-                    self.next.saturating_add(MAX_LOST_NUMBERS)
+                    self.next.saturating_add(reach(m))
                 };
                 let from = if self.from_middle { 0 } else { self.next };
                 match (from..end).find(|n| key.verify(*n, m).is_ok()) {
@@ -428,6 +431,12 @@ impl Smb1 {
         self.sessions.insert(h.uid, index);
         state.sessions.push(session);
     }
+}
+
+/// How far a number is looked for: less with long messages.
+fn reach(m: &[u8]) -> u32 {
+    let affordable = SEARCH / m.len().max(1);
+    u32::try_from(affordable).map_or(MAX_LOST_NUMBERS, |n| n.min(MAX_LOST_NUMBERS))
 }
 
 /// A MIC of NTLM that is wrong.

@@ -100,8 +100,8 @@ pub(crate) struct State {
     /// Findings already handed out.
     pub(crate) told: usize,
     pub(crate) batch: Batch,
-    /// Failures whose cause may still be searched for at length.
-    pub(crate) searches: u32,
+    /// Bytes that may still be hashed to find causes.
+    pub(crate) work: u64,
 }
 
 impl State {
@@ -116,8 +116,15 @@ impl State {
             left_off: 0,
             told: 0,
             batch: Batch::default(),
-            searches: crate::diagnosis::MAX_SEARCHES,
+            work: crate::diagnosis::MAX_WORK,
         }
+    }
+
+    /// Whether this many bytes may be hashed to find a cause.
+    pub(crate) fn spend(&mut self, bytes: u64) -> bool {
+        let left = self.work.checked_sub(bytes);
+        self.work = left.unwrap_or(self.work);
+        left.is_some()
     }
 
     pub(crate) fn session(&mut self, index: Option<usize>) -> Option<&mut Session> {

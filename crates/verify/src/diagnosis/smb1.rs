@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign_crypto::smb1::MacKey;
 
-use super::{MAX_OTHERS, MAX_TAIL, distance, restore};
+use super::{MAX_OTHERS, MAX_TAIL, NOT_SEARCHED, distance, restore, restoring};
 use crate::check::Smb1Check;
 use crate::fields::le16;
 use crate::report::{Cause, Counted};
@@ -15,6 +15,8 @@ use crate::state::State;
 const FIELD: core::ops::Range<usize> = 14..22;
 /// Numbers before and after the right one that are tried.
 pub(crate) const NEAR: u32 = 512;
+/// Bytes that are hashed to try them.
+const NEAR_BYTES: usize = 8 << 20;
 /// Bits of a MAC that may differ for it to be the right one, changed.
 const FEW_BITS: u32 = 8;
 
@@ -49,6 +51,11 @@ fn cause(state: &mut State, check: &Smb1Check, m: &[u8]) -> (Cause, String) {
             format!("the signature itself was changed: {bits} of its 64 bits differ"),
         );
     }
+    // The numbers, the other keys, the ranges.
+    let tries = u64::from(near(m)) * 2 + (MAX_OTHERS + MAX_TAIL) as u64;
+    if !state.spend(tries * m.len() as u64) {
+        return (Cause::Altered, NOT_SEARCHED.to_owned());
+    }
     if let Some(number) = number(key, expected, m) {
         let off = i64::from(number) - i64::from(expected);
         let like = match off {
@@ -82,11 +89,10 @@ fn cause(state: &mut State, check: &Smb1Check, m: &[u8]) -> (Cause, String) {
             format!("signed with the key of session 0x{id:x} of another connection"),
         );
     }
-    if state.searches > 0 {
-        state.searches -= 1;
-        if let Some(change) = restore(m, FIELD, |m| key.verify(expected, m).is_ok()) {
-            return (Cause::Altered, change);
-        }
+    if state.spend(restoring(m.len()))
+        && let Some(change) = restore(m, FIELD, |m| key.verify(expected, m).is_ok())
+    {
+        return (Cause::Altered, change);
     }
     let works = state
         .sessions
@@ -107,9 +113,15 @@ fn cause(state: &mut State, check: &Smb1Check, m: &[u8]) -> (Cause, String) {
     }
 }
 
+/// How far from the number due is tried: less with long messages.
+fn near(m: &[u8]) -> u32 {
+    let affordable = NEAR_BYTES / m.len().max(1);
+    u32::try_from(affordable).unwrap_or(NEAR).clamp(8, NEAR)
+}
+
 /// The number near the one due that the message was signed with.
 fn number(key: &MacKey, expected: u32, m: &[u8]) -> Option<u32> {
-    (1..=NEAR)
+    (1..=near(m))
         .flat_map(|d| [expected.checked_add(d), expected.checked_sub(d)])
         .flatten()
         .find(|n| key.verify(*n, m).is_ok())

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use countersign_crypto::SigningAlgorithm;
 use countersign_crypto::smb2::{PreauthHash, Sender, SessionKeys, SigningKey};
 
-use super::{MAX_OTHERS, MAX_TAIL, distance, restore};
+use super::{MAX_OTHERS, MAX_TAIL, NOT_SEARCHED, distance, restore, restoring};
 use crate::check::Smb2Check;
 use crate::fields::{le16, le64};
 use crate::report::{Cause, session_name};
@@ -71,6 +71,10 @@ fn cause(state: &mut State, check: &Smb2Check, m: &[u8]) -> (Cause, String) {
             "SMB2_FLAGS_SIGNED is set, the signature is zeros".to_owned(),
         );
     }
+    let tries = 4 * NEAR + 2 * MAX_OTHERS as u64 + 2 * MAX_TAIL as u64;
+    if !state.spend(tries * m.len() as u64) {
+        return (Cause::Altered, NOT_SEARCHED.to_owned());
+    }
     if let Some(found) = other_key(state, check, m)
         .or_else(|| other_algorithm(state, check, m))
         .or_else(|| range(check, m, &right))
@@ -79,13 +83,13 @@ fn cause(state: &mut State, check: &Smb2Check, m: &[u8]) -> (Cause, String) {
     {
         return found;
     }
+    let searching = state.spend(restoring(m.len()) + 2 * restoring(super::MAX_BYTES));
     let channel = state
         .sessions
         .get(check.session)
         .and_then(|s| s.channels.get(check.channel));
     let verified = channel.map_or(0, |c| c.verified);
-    if state.searches > 0 {
-        state.searches -= 1;
+    if searching {
         let channel = channel.filter(|c| verified == 0 && c.dialect >= 0x0311);
         if let Some(found) = channel.and_then(|c| preauth(c, check, m)) {
             return found;
