@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use countersign_policy::{
-    Effective, Exception, Exceptions, Facts, Identity, Moment, Peer, Setting, Settings, Side,
-    Value, Verdict, verdict,
+    CommandClass, Effective, Exception, Exceptions, Facts, Identity, MessageFacts, MessageState,
+    Moment, Peer, Reason, SessionFacts, Setting, Settings, Side, SignedSoFar, Value, Verdict,
+    verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -182,18 +183,42 @@ fn fate(way: &Way, standing: &Standing, policy: &Effective, now: u64) -> Fate {
         },
         now,
     );
-    let decision = verdict(&Facts {
-        side: Side::Server,
-        family: way.family(),
-        policy,
-        moment: Moment::Session(way.moment()),
-        exception: exceptions.first().map(|one| &**one),
-    });
-    match decision {
-        Verdict::Accept(protection) => Fate::Accepted {
-            signed: protection.required || standing.encryption,
-        },
-        other => Fate::Refused(other.reason().code()),
+    let judge = |moment| {
+        verdict(&Facts {
+            side: Side::Server,
+            family: way.family(),
+            policy,
+            moment,
+            exception: exceptions.first().map(|one| &**one),
+        })
+    };
+    let logon = way.moment();
+    let protection = match judge(Moment::Session(logon)) {
+        Verdict::Accept(protection) => protection,
+        other => return Fate::Refused(other.reason().code()),
+    };
+    // The logon may succeed; what a peer that does not sign sends behind it is judged next.
+    let silent = !logon.peer.enabled && !logon.peer.required;
+    if protection.required && silent {
+        let session = SessionFacts {
+            family: way.family(),
+            identity: logon.identity,
+            key: true,
+            required: true,
+            encryption_required: false,
+            signed_so_far: SignedSoFar::Nothing,
+        };
+        let next = MessageFacts::request(
+            CommandClass::TreeConnect,
+            MessageState::Unsigned,
+            Some(&session),
+        );
+        if !matches!(judge(Moment::Message(next)), Verdict::Accept(_)) {
+            return Fate::Refused(Reason::UnsignedOnRequired.code());
+        }
+    }
+    Fate::Accepted {
+        signed: protection.required || standing.encryption,
     }
 }
 

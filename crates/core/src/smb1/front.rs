@@ -75,6 +75,7 @@ impl Smb1 {
         self.shared.server.statistics.requests.add();
         if let Some(session) = self.shared.state.lock().sessions.get(&header.uid) {
             session.record.received(frame.len());
+            session.record.saw(admitted.is_signed(), false);
         }
         if header.flags.contains(Flags::REPLY) && header.command != Command::LOCKING_ANDX {
             // A response to something never asked.
