@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use countersign_server::config::Config;
 use countersign_server::state::State;
 
+use crate::commands::audit::AuditCommand;
 use crate::commands::config::ConfigCommand;
 use crate::commands::files::FileCommand;
+use crate::commands::exception::ExceptionCommand;
 use crate::commands::policy::PolicyCommand;
 use crate::commands::scan::ScanArguments;
 use crate::commands::serve::ServeArguments;
@@ -36,6 +38,12 @@ pub(crate) enum Command {
     /// Show and change the local signing policy
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Let a peer stay unsigned, until a date and for a reason
+    #[command(subcommand)]
+    Exception(ExceptionCommand),
+    /// Who was seen and what they can do; what a change would break
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// List the live sessions
     Sessions(SessionsArguments),
     /// Check every signature in packet captures

@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => commands::serve::run(*arguments),
         Command::User(command) => commands::user::run(command),
         Command::Policy(command) => commands::policy::run(command),
+        Command::Exception(command) => commands::exception::run(command),
+        Command::Audit(command) => commands::audit::run(command),
         Command::Sessions(arguments) => commands::sessions::run(&arguments),
         Command::Verify(arguments) => return commands::verify::run(&arguments),
         Command::Scan(arguments) => commands::scan::run(*arguments),

@@ -213,7 +213,11 @@ impl Observer for Auditor {
                 let (name, severity, did) = if granted {
                     ("ExceptionUsed", Severity::Notice, "used")
                 } else {
-                    ("ExceptionExceeded", Severity::Warning, "does not cover what was asked by")
+                    (
+                        "ExceptionExceeded",
+                        Severity::Warning,
+                        "does not cover what was asked by",
+                    )
                 };
                 let text = format!(
                     "exception {exception} {did} {} ({}): share {share}",
@@ -246,10 +250,12 @@ fn way(sighting: Sighting, outcome: Outcome) -> Way {
         address: sighting.address.ip().to_canonical(),
         exception: exceptions.join(","),
         machine: short(sighting.machine),
-        user: short(match (sighting.domain.is_empty(), sighting.user.is_empty()) {
-            (false, false) => format!("{}\\{}", sighting.domain, sighting.user),
-            _ => sighting.user,
-        }),
+        user: short(
+            match (sighting.domain.is_empty(), sighting.user.is_empty()) {
+                (false, false) => format!("{}\\{}", sighting.domain, sighting.user),
+                _ => sighting.user,
+            },
+        ),
         identity: match sighting.identity {
             Identity::User => "user",
             Identity::Guest => "guest",

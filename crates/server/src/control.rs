@@ -1,20 +1,24 @@
 //! A running server under control: reload, policy, administration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_auth::GuestRule;
 use countersign_core::config::Dialect;
 use countersign_core::{PolicyOutcome, Server, ServerConfig};
-use countersign_policy::{Effective, GroupPolicyLayers, Reason, Setting};
+use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason};
 use tokio::sync::Mutex;
 
 use crate::admin::{Answer, Applied, Request, SessionRow, Status};
+use crate::audit::{self, Auditor};
+use crate::change::{self, Cause, ChangeReport};
 use crate::config::snapshot::{self, Parts, Shares};
 use crate::config::{Config, ConfigError, Flags, Word};
+use crate::exceptions::ExceptionStore;
 use crate::shell::Shell;
 use crate::state::{ServerIdentity, Stamp, State};
-use crate::store::{self, PolicyStore, now_ms};
+use crate::store::{self, PolicyStore, current_user, now_ms, user_name};
 use crate::{kerberos, users};
 
 /// What the configuration is made of, and how to make it again.
@@ -91,8 +95,9 @@ impl Sources {
             && config.authentication.guest == GuestRule::Never
             && !config.authentication.anonymous;
         let policy = self.policy(&config)?;
+        let exceptions = self.exceptions()?;
         let shares = self.shares.open(&config).map_err(other)?;
-        let server = snapshot::server_config(Parts {
+        let mut server = snapshot::server_config(Parts {
             config: &config,
             identity: &self.identity,
             policy,
@@ -100,6 +105,7 @@ impl Sources {
             shares,
             kerberos,
         });
+        server.exceptions = Arc::new(exceptions);
         Ok(Made {
             config,
             server,
@@ -112,13 +118,41 @@ impl Sources {
             .store()
             .load()
             .map_err(|e| ConfigError::Other(e.to_string()))?;
-        Ok(store::effective(
+        let effective = store::effective(
             &config.policy,
             self.flags.policy,
             self.started,
             &local,
             &self.group_policy,
-        ))
+        );
+        Ok(if config.exceptions.allow {
+            effective
+        } else {
+            effective.with_exceptions(false)
+        })
+    }
+
+    /// The exceptions that have not ended.
+    fn exceptions(&self) -> Result<Exceptions, ConfigError> {
+        self.exception_store()
+            .load()
+            .map(|stored| stored.in_force(now_ms() / 1000))
+            .map_err(|e| ConfigError::Other(e.to_string()))
+    }
+
+    /// The store of exceptions.
+    pub fn exception_store(&self) -> ExceptionStore {
+        ExceptionStore::new(self.state.clone())
+    }
+
+    /// Who made the change of the configuration, and when: the file's owner, its time.
+    fn configuration_cause(&self) -> Cause {
+        let file = self.flags.config.as_deref();
+        Cause {
+            what: "configuration",
+            by: file.and_then(owner).unwrap_or_else(current_user),
+            at: file.and_then(modified_ms).unwrap_or_else(now_ms),
+        }
     }
 
     /// The user file.
@@ -142,6 +176,7 @@ pub(crate) struct Stamps {
     config: Option<Stamp>,
     users: Option<Stamp>,
     policy: Option<Stamp>,
+    exceptions: Option<Stamp>,
 }
 
 struct InForce {
@@ -156,15 +191,22 @@ struct InForce {
 /// A running server.
 pub struct Control {
     shell: Arc<Shell>,
+    auditor: Option<Arc<Auditor>>,
     in_force: Mutex<InForce>,
 }
 
 impl Control {
     /// Takes over a server that was started with `made`.
-    pub fn new(shell: Arc<Shell>, sources: Sources, made_of: Config) -> Arc<Self> {
+    pub fn new(
+        shell: Arc<Shell>,
+        sources: Sources,
+        made_of: Config,
+        auditor: Option<Arc<Auditor>>,
+    ) -> Arc<Self> {
         let stamps = stamps(&sources, &made_of);
         Arc::new(Self {
             shell,
+            auditor,
             in_force: Mutex::new(InForce {
                 sources,
                 config: made_of,
@@ -215,7 +257,11 @@ impl Control {
         }
         in_force.stamps = stamps(&in_force.sources, &made.config);
         in_force.config = made.config;
-        let applied = self.put_in_force(made.server).await;
+        if let Some(auditor) = &self.auditor {
+            auditor.configure(&in_force.sources.state, &in_force.config.audit);
+        }
+        let cause = in_force.sources.configuration_cause();
+        let applied = self.put_in_force(made.server, cause).await;
         in_force.applied = applied;
         tracing::info!("configuration reloaded");
         Ok(applied)
@@ -242,7 +288,17 @@ impl Control {
         };
         let mut server = ServerConfig::clone(&self.server().config.load());
         server.policy = Arc::new(policy);
-        in_force.applied = self.put_in_force(server).await;
+        let store = in_force.sources.store();
+        let written = modified_ms(&store.path()).unwrap_or_else(now_ms);
+        let last = store.last_change();
+        let cause = Cause {
+            what: "local policy",
+            by: last
+                .as_ref()
+                .map_or_else(current_user, |one| one.by.clone()),
+            at: last.map_or(written, |one| one.at),
+        };
+        in_force.applied = self.put_in_force(server, cause).await;
         Ok(in_force.applied)
     }
 
@@ -266,13 +322,68 @@ impl Control {
         };
         let mut server = ServerConfig::clone(&self.server().config.load());
         server.policy = Arc::new(policy);
-        in_force.applied = self.put_in_force(server).await;
+        let cause = Cause {
+            what: "group policy",
+            by: group_policy_names(&in_force.sources.group_policy),
+            at: now_ms(),
+        };
+        in_force.applied = self.put_in_force(server, cause).await;
         Ok(in_force.applied)
     }
 
-    async fn put_in_force(&self, server: ServerConfig) -> Applied {
-        let before = Arc::clone(&self.server().config.load().policy);
+    /// Reads the store of exceptions again, and takes out those that have ended.
+    ///
+    /// # Errors
+    /// What is wrong with it; those in force stay.
+    pub async fn apply_exceptions(&self) -> Result<Applied, ConfigError> {
+        let mut in_force = self.in_force.lock().await;
+        in_force.stamps.exceptions = Stamp::of(&in_force.sources.exception_store().path());
+        let (exceptions, stored) = match (
+            in_force.sources.exceptions(),
+            in_force.sources.exception_store().load(),
+        ) {
+            (Ok(exceptions), Ok(stored)) => (exceptions, stored),
+            (Err(error), _) => {
+                tracing::error!("exceptions refused, the old ones stay in force: {error}");
+                return Err(error);
+            }
+            (_, Err(error)) => return Err(ConfigError::Other(error.to_string())),
+        };
+        let mut server = ServerConfig::clone(&self.server().config.load());
+        if *server.exceptions == exceptions {
+            return Ok(in_force.applied);
+        }
+        let ended = server
+            .exceptions
+            .all()
+            .iter()
+            .find(|one| !one.is_in_force(now_ms() / 1000));
+        let cause = match ended {
+            Some(one) => Cause {
+                what: "exceptions",
+                by: format!("the end of exception {}", one.id),
+                at: one.until.saturating_mul(1000),
+            },
+            None => Cause {
+                what: "exceptions",
+                by: stored.changed_by,
+                at: stored.changed_at,
+            },
+        };
+        server.exceptions = Arc::new(exceptions);
+        in_force.applied = self.put_in_force(server, cause).await;
+        Ok(in_force.applied)
+    }
+
+    /// Changes come one after the other: who calls this holds the lock of what is in force.
+    async fn put_in_force(&self, server: ServerConfig, cause: Cause) -> Applied {
+        let (before, exceptions_before) = {
+            let config = self.server().config.load();
+            (Arc::clone(&config.policy), Arc::clone(&config.exceptions))
+        };
         let after = Arc::clone(&server.policy);
+        let others = *exceptions_before != *server.exceptions;
+        let in_force_ms = now_ms().saturating_sub(cause.at);
         let PolicyOutcome {
             satisfied,
             kept,
@@ -282,26 +393,32 @@ impl Control {
             satisfied,
             kept,
             ended,
+            in_force_ms,
         };
-        for setting in Setting::ALL {
-            let (old, new) = (before.get(setting), after.get(setting));
-            if old.value != new.value {
-                tracing::info!(
-                    "policy: {setting} is now {} ({}), it was {} ({})",
-                    new.value,
-                    new.source,
-                    old.value,
-                    old.source
-                );
-            }
-        }
-        if before.settings() != after.settings() {
+        let changes = change::changed(&before, &after);
+        for one in &changes {
             tracing::info!(
+                "policy: {} is now {} ({}), it was {}",
+                one.setting,
+                one.to,
+                one.source,
+                one.from
+            );
+        }
+        if !changes.is_empty() || others {
+            tracing::info!(
+                cause = cause.what,
+                by = cause.by,
                 satisfied,
                 kept,
                 ended,
+                in_force_ms,
                 "policy applied to the live sessions"
             );
+            let report = ChangeReport::new(&cause, changes, applied, in_force_ms);
+            if let Some(auditor) = &self.auditor {
+                auditor.changed(report);
+            }
         }
         applied
     }
@@ -317,6 +434,18 @@ impl Control {
             let _ = self.reload().await;
         } else if before.policy != now.policy {
             let _ = self.apply_policy().await;
+        }
+        let seconds = now_ms() / 1000;
+        let some_ended = self
+            .server()
+            .config
+            .load()
+            .exceptions
+            .all()
+            .iter()
+            .any(|one| !one.is_in_force(seconds));
+        if before.exceptions != now.exceptions || some_ended {
+            let _ = self.apply_exceptions().await;
         }
     }
 
@@ -335,6 +464,26 @@ impl Control {
                 .apply_policy()
                 .await
                 .map_or_else(failed, Answer::Applied),
+            Request::ApplyExceptions => self
+                .apply_exceptions()
+                .await
+                .map_or_else(failed, Answer::Applied),
+            Request::Standing => {
+                let in_force = self.in_force.lock().await;
+                let server = self.server().config.load();
+                Answer::Standing(Box::new(audit::standing(
+                    &in_force.config,
+                    &server.policy,
+                    &server.exceptions,
+                )))
+            }
+            Request::FlushAudit => {
+                if let Some(auditor) = self.auditor.clone() {
+                    let flushed = move || auditor.flush(Duration::from_secs(3));
+                    let _ = tokio::task::spawn_blocking(flushed).await;
+                }
+                Answer::Done
+            }
             Request::Reload => self.reload().await.map_or_else(failed, Answer::Applied),
             Request::CloseSession { id } => match self.server().registry.get(id) {
                 Some(session) => {
@@ -422,6 +571,35 @@ impl Control {
     }
 }
 
+/// The objects of Group Policy, for the report of a change.
+fn group_policy_names(layers: &GroupPolicyLayers) -> String {
+    let names: Vec<&str> = layers
+        .objects
+        .iter()
+        .map(|object| object.gpo.name.as_str())
+        .collect();
+    if names.is_empty() {
+        "no Group Policy object".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// When a file was written, milliseconds since 1970.
+fn modified_ms(path: &Path) -> Option<u64> {
+    let modified = std::fs::metadata(path).ok()?.modified().ok()?;
+    let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
+/// Who owns a file.
+fn owner(path: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path)
+        .ok()
+        .map(|metadata| user_name(metadata.uid()))
+}
+
 /// FILETIME counts 100 ns.
 fn seconds_between(from: countersign_wire::FileTime, to: countersign_wire::FileTime) -> u64 {
     to.0.saturating_sub(from.0) / 10_000_000
@@ -436,5 +614,6 @@ fn stamps(sources: &Sources, config: &Config) -> Stamps {
         config: sources.flags.config.as_deref().and_then(Stamp::of),
         users: Stamp::of(&sources.user_file(config)),
         policy: Stamp::of(&sources.store().path()),
+        exceptions: Stamp::of(&sources.exception_store().path()),
     }
 }

@@ -198,7 +198,10 @@ mod tests {
     fn one_must_have_an_end_and_a_reason() {
         let (_folder, store) = store();
         let now = now_ms() / 1000;
-        assert!(matches!(store.add(exception(now)), Err(ExceptionError::Ended)));
+        assert!(matches!(
+            store.add(exception(now)),
+            Err(ExceptionError::Ended)
+        ));
         let nameless = Exception {
             reason: " ".to_owned(),
             ..exception(now + 100)
@@ -220,7 +223,13 @@ mod tests {
         let stored = store.load().unwrap();
         assert_eq!(stored.in_force(later - 1).all().len(), 1);
         assert!(stored.in_force(later).all().is_empty());
-        assert_eq!(stored.exceptions[0].exception, Exception { id: "2".to_owned(), ..exception(later) });
+        assert_eq!(
+            stored.exceptions[0].exception,
+            Exception {
+                id: "2".to_owned(),
+                ..exception(later)
+            }
+        );
     }
 
     #[test]
@@ -238,7 +247,10 @@ mod tests {
         };
         store.state.create().unwrap();
         fs::write(store.path(), serde_json::to_string(&full).unwrap()).unwrap();
-        assert!(matches!(store.add(exception(later)), Err(ExceptionError::TooMany)));
+        assert!(matches!(
+            store.add(exception(later)),
+            Err(ExceptionError::TooMany)
+        ));
     }
 
     #[test]

@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod audit;
+pub mod change;
 pub mod config;
 pub mod control;
 pub mod kerberos;
+pub mod exceptions;
 pub mod run;
 pub mod shell;
 pub mod state;

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::admin::AdminSocket;
+use crate::audit::Auditor;
 use crate::config::snapshot::{listeners, shell_limits};
 use crate::config::{ConfigError, Flags, ShareFlag, UserFlag};
 use crate::control::{Control, Made, SetLog, Sources};
@@ -35,6 +36,7 @@ pub struct MadeUp {
 pub struct Running {
     shell: Arc<Shell>,
     control: Arc<Control>,
+    auditor: Option<Arc<Auditor>>,
     tasks: Vec<JoinHandle<()>>,
     made_up: MadeUp,
 }
@@ -74,6 +76,14 @@ impl Running {
         let host = Arc::new(TokioHost::current());
         let files = FileService::new(Arc::clone(&host) as _);
         let server = Server::new(server, files, host as _);
+        // A server without records serves: losing them must not cost the files.
+        let auditor = Auditor::start(&sources.state, &config.audit).unwrap_or_else(|error| {
+            tracing::error!("nothing is recorded: {error}");
+            None
+        });
+        if let Some(auditor) = &auditor {
+            server.observe(Arc::clone(auditor) as _);
+        }
         let other = |error: String| ConfigError::Other(error);
         let shell = Shell::start(server, &listeners(&config), shell_limits(&config.limits))
             .map_err(|error| other(error.to_string()))?;
@@ -84,7 +94,7 @@ impl Running {
         }
         let shell = Arc::new(shell);
         let socket = AdminSocket::bind(&sources.state).map_err(|error| other(error.to_string()))?;
-        let control = Control::new(Arc::clone(&shell), sources, config);
+        let control = Control::new(Arc::clone(&shell), sources, config, auditor.clone());
         let mut tasks = vec![
             tokio::spawn(socket.serve(Arc::clone(&control))),
             tokio::spawn(watch(Arc::clone(&control))),
@@ -97,6 +107,7 @@ impl Running {
         Ok(Running {
             shell,
             control,
+            auditor,
             tasks,
             made_up,
         })
@@ -141,6 +152,9 @@ impl Running {
         self.shell.stop(PATIENCE).await;
         for task in self.tasks {
             let _ = task.await;
+        }
+        if let Some(auditor) = self.auditor {
+            let _ = tokio::task::spawn_blocking(move || auditor.stop()).await;
         }
     }
 }

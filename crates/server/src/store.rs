@@ -67,15 +67,19 @@ pub fn now_ms() -> u64 {
 
 /// Who runs this process, for the history.
 pub fn current_user() -> String {
-    let id = rustix::process::getuid();
+    user_name(rustix::process::getuid().as_raw())
+}
+
+/// The name of an account of this machine.
+pub(crate) fn user_name(id: u32) -> String {
     let name = fs::read_to_string("/etc/passwd").ok().and_then(|text| {
         text.lines().find_map(|line| {
             let mut fields = line.split(':');
             let name = fields.next()?;
-            (fields.nth(1)?.parse::<u32>().ok()? == id.as_raw()).then(|| name.to_owned())
+            (fields.nth(1)?.parse::<u32>().ok()? == id).then(|| name.to_owned())
         })
     });
-    name.unwrap_or_else(|| format!("uid {}", id.as_raw()))
+    name.unwrap_or_else(|| format!("uid {id}"))
 }
 
 impl PolicyStore {
@@ -108,6 +112,14 @@ impl PolicyStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LocalPolicy::default()),
             Err(source) => Err(StateError { path, source }),
         }
+    }
+
+    /// The last change that the history tells of.
+    pub fn last_change(&self) -> Option<Change> {
+        let text = fs::read_to_string(self.history_path()).ok()?;
+        text.lines()
+            .rev()
+            .find_map(|line| serde_json::from_str(line).ok())
     }
 
     /// Sets settings, or takes them out (`None`): all of them or none.

@@ -1,7 +1,9 @@
 //! One file for each command.
 
+pub(crate) mod audit;
 pub(crate) mod config;
 pub(crate) mod files;
+pub(crate) mod exception;
 pub(crate) mod policy;
 pub(crate) mod scan;
 pub(crate) mod serve;

@@ -6,6 +6,7 @@ mod ask;
 mod serve;
 mod socket;
 
+use countersign_audit::Standing;
 use countersign_policy::Effective;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,12 @@ pub enum Request {
     Policy,
     /// Read the local policy store now, and say what became of the sessions.
     ApplyPolicy,
+    /// Read the store of exceptions now.
+    ApplyExceptions,
+    /// What decides who is let in.
+    Standing,
+    /// Write down what the audit has seen so far.
+    FlushAudit,
     /// Read the configuration file now.
     Reload,
     /// End a session.
@@ -51,6 +58,8 @@ pub enum Answer {
     },
     /// To `ApplyPolicy`.
     Applied(Applied),
+    /// To `Standing`.
+    Standing(Box<Standing>),
     /// Done.
     Done,
     /// Not done.
@@ -100,16 +109,20 @@ pub struct Applied {
     pub kept: usize,
     /// Sessions that do not, and were ended.
     pub ended: usize,
+    /// Milliseconds from the change until new connections came under it.
+    #[serde(default)]
+    pub in_force_ms: u64,
 }
 
 impl Applied {
-    /// Sums the processes of a state folder.
+    /// Sums the processes of a state folder; the slowest counts.
     #[must_use]
     pub fn plus(self, other: Applied) -> Applied {
         Applied {
             satisfied: self.satisfied.saturating_add(other.satisfied),
             kept: self.kept.saturating_add(other.kept),
             ended: self.ended.saturating_add(other.ended),
+            in_force_ms: self.in_force_ms.max(other.in_force_ms),
         }
     }
 }

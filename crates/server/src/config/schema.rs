@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countersign_audit::KeepLimits;
 use countersign_auth::GuestRule;
 use countersign_core::config::{Dialect, Limits, LogonLimits, OemCodePage, OnTighten};
 use countersign_crypto::{Cipher, SigningAlgorithm};
@@ -50,6 +51,10 @@ section! {
         dialects: DialectSection = DialectSection::default();
         /// The signing policy.
         policy: PolicySection = PolicySection::default();
+        /// Exceptions from the signing policy.
+        exceptions: ExceptionSection = ExceptionSection::default();
+        /// The audit.
+        audit: AuditSection = AuditSection::default();
         /// Signing.
         signing: SigningSection = SigningSection::default();
         /// Encryption.
@@ -162,6 +167,48 @@ impl PolicySection {
             client_if_server_agrees: self.client_if_server_agrees,
             client_always: self.client_always,
         }
+    }
+}
+
+section! {
+    /// Exceptions from the signing policy: `countersign exception`, see
+    /// [exceptions.md](exceptions.md).
+    pub struct ExceptionSection in "exceptions" {
+        /// Exceptions have an effect. Group Policy may forbid them whatever is said here.
+        allow: bool = true;
+    }
+}
+
+section! {
+    /// Records of every peer, and events: see [audit.md](audit.md). The four keys that
+    /// begin with `audit-` are Windows' switches of these names.
+    pub struct AuditSection in "audit" {
+        /// Peers are recorded in `audit.db` in the state folder; a change takes a restart.
+        enabled: bool = true;
+        /// Days a record is kept.
+        keep_days: u32 = KeepLimits::default().days;
+        /// Records kept; beyond it those of the longest unseen peers go.
+        keep_records: usize = 200_000;
+        /// Notes that may wait to be written; further ones are dropped and counted. A
+        /// change takes a restart.
+        queue: usize = 8192;
+        /// AuditSmb1Access: an event (3000) for every SMB1 session and attempt.
+        audit_smb1_access: bool = true;
+        /// AuditClientDoesNotSupportSigning: an event (3021) for clients that do not sign
+        /// though they were told that they can or must.
+        audit_client_does_not_support_signing: bool = true;
+        /// AuditClientDoesNotSupportEncryption: an event (3022) for clients that cannot encrypt.
+        audit_client_does_not_support_encryption: bool = false;
+        /// AuditInsecureGuestLogon: an event for every guest.
+        audit_insecure_guest_logon: bool = true;
+        /// File that gets every event as a line of JSON; a relative path is relative to the
+        /// state folder.
+        json: Option<PathBuf> = None;
+        /// Syslog (RFC 5424) that gets every event: a socket as `/dev/log`, or
+        /// `udp://ADDRESS:PORT`.
+        syslog: Option<String> = None;
+        /// Events go to journald.
+        journald: bool = false;
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn check(config: &Config, text: &str, file: &Path) -> Result<(), Vec<
     checker.kerberos(config);
     checker.lists(config);
     checker.limits(config);
+    checker.audit(config);
     if checker.wrongs.is_empty() {
         return Ok(());
     }
@@ -181,6 +182,24 @@ impl Checker<'_> {
         }
         if config.listen.is_empty() && config.listen_netbios.is_empty() {
             self.wrong(&[Key("listen")], "at least one address to listen on");
+        }
+    }
+
+    fn audit(&mut self, config: &Config) {
+        let audit = &config.audit;
+        if let Some(syslog) = &audit.syslog
+            && let Err(why) = crate::audit::parse_syslog(syslog)
+        {
+            self.wrong(&[Key("audit"), Key("syslog")], why);
+        }
+        for (key, value) in [
+            ("keep-days", audit.keep_days as usize),
+            ("keep-records", audit.keep_records),
+            ("queue", audit.queue),
+        ] {
+            if value == 0 {
+                self.wrong(&[Key("audit"), Key(key)], "must be at least 1");
+            }
         }
     }
 
