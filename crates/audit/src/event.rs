@@ -149,7 +149,7 @@ pub fn events_of(at_ms: u64, way: &Way, switches: &Switches) -> Vec<AuditEvent> 
         }
         _ => matches!(
             way.reason.as_str(),
-            "unsigned-on-required" | "tree-connect-unsigned" | "exception"
+            "unsigned-on-required" | "tree-connect-unsigned"
         ),
     };
     tell(

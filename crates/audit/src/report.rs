@@ -122,18 +122,27 @@ pub struct Report {
     pub totals: BTreeMap<&'static str, usize>,
 }
 
-fn protection(row: &Row) -> Protection {
+/// `None`: no session of it has ended yet, and nothing is agreed.
+fn protection(row: &Row) -> Option<Protection> {
     let counts = &row.counts;
     let some = counts.signed + counts.encrypted > 0;
-    match (row.way.outcome, row.way.signing_required) {
+    Some(match (row.way.outcome, row.way.signing_required) {
         (Outcome::Refused, _) => Protection::Refused,
         _ if counts.clear > 0 && some => Protection::Sometimes,
         _ if counts.clear > 0 => Protection::Unsigned,
         _ if counts.encrypted > 0 && counts.signed == 0 => Protection::Encrypted,
         (_, true) => Protection::Signed,
         _ if some => Protection::Signed,
-        // Nothing was asked in it.
-        _ => Protection::Unsigned,
+        _ => return None,
+    })
+}
+
+fn together(a: Protection, b: Protection) -> Protection {
+    match (a, b) {
+        (a, b) if a == b => a,
+        (Protection::Signed, Protection::Encrypted)
+        | (Protection::Encrypted, Protection::Signed) => Protection::Signed,
+        _ => Protection::Sometimes,
     }
 }
 
@@ -141,6 +150,7 @@ impl Report {
     /// Peers of these rows.
     pub fn of(rows: &[Row], since: u64, until: u64) -> Report {
         let mut peers: BTreeMap<[&str; 5], Peer> = BTreeMap::new();
+        let mut known: Vec<([&str; 5], Option<Protection>)> = Vec::new();
         let addresses: Vec<String> = rows.iter().map(|row| row.way.address.to_string()).collect();
         for (row, address) in rows.iter().zip(&addresses) {
             let way = &row.way;
@@ -159,7 +169,7 @@ impl Report {
                 identity: way.identity.clone(),
                 dialect: way.dialect.clone(),
                 offered: way.offered.clone(),
-                protection: one,
+                protection: one.unwrap_or(Protection::Unsigned),
                 can_sign: false,
                 insists: false,
                 algorithm: way.algorithm.clone(),
@@ -171,12 +181,7 @@ impl Report {
                 last_seen: 0,
                 counts: Counts::default(),
             });
-            peer.protection = match (peer.protection, one) {
-                (a, b) if a == b => a,
-                (Protection::Signed, Protection::Encrypted)
-                | (Protection::Encrypted, Protection::Signed) => Protection::Signed,
-                _ => Protection::Sometimes,
-            };
+            known.push((key, one));
             peer.can_sign |= way.can_sign || (way.dialect != "smb1" && !way.dialect.is_empty());
             peer.insists |= way.insists;
             peer.first_seen = peer.first_seen.min(row.first_seen);
@@ -187,6 +192,18 @@ impl Report {
             }
             if !way.exception.is_empty() && !peer.exceptions.contains(&way.exception) {
                 peer.exceptions.push(way.exception.clone());
+            }
+        }
+        let mut seen: BTreeMap<[&str; 5], Protection> = BTreeMap::new();
+        for (key, one) in known {
+            let Some(one) = one else { continue };
+            seen.entry(key)
+                .and_modify(|sum| *sum = together(*sum, one))
+                .or_insert(one);
+        }
+        for (key, one) in seen {
+            if let Some(peer) = peers.get_mut(&key) {
+                peer.protection = one;
             }
         }
         let mut peers: Vec<Peer> = peers.into_values().collect();

@@ -187,7 +187,7 @@ impl Exceptions {
         &self.all
     }
 
-    /// One that may be for whoever comes from this address: at NEGOTIATE nobody
+    /// One that may be for whoever comes from this address: at SMB1's NEGOTIATE nobody
     /// has a name yet.
     pub fn at_negotiate(&self, address: IpAddr, now: u64) -> Option<&Arc<Exception>> {
         self.all

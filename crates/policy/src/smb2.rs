@@ -15,11 +15,10 @@ pub(crate) fn verdict(facts: &Facts<'_>) -> Verdict {
         Side::Client => facts.policy.client_requires(),
     };
     match (facts.side, &facts.moment) {
-        (Side::Server, Moment::Negotiate(_)) if facts.exception.is_some() => {
-            Verdict::announce(true, false, false, Reason::Exception)
-        }
         (Side::Server, Moment::Negotiate(_)) => {
-            // The client's NEGOTIATE decides nothing: its SESSION_SETUP does.
+            // The client's NEGOTIATE decides nothing: its SESSION_SETUP does. An exception
+            // neither: every client can sign, and who does when told needs none.
+            let own = facts.policy.server_requires();
             Verdict::announce(true, own, false, needed(own, PeerFlags::default()).1)
         }
         (Side::Client, Moment::Negotiate(peer)) => {

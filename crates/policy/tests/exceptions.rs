@@ -157,9 +157,13 @@ fn only_the_requirement_is_lifted() {
             let refused = session(identity, false, SILENT);
             assert_eq!(refused.reason(), Reason::GuestUnderRequired, "{family:?}");
         }
-        // NEGOTIATE does not insist.
+        // In SMB1 NEGOTIATE does not insist: who cannot sign would give up. In SMB 2 and 3
+        // it does: who can sign does then, and needs no exception.
         match judge(&policy, family, Moment::Negotiate(SILENT), true) {
-            Verdict::Accept(p) => assert!(p.announce_enabled && !p.announce_required),
+            Verdict::Accept(p) => {
+                assert!(p.announce_enabled);
+                assert_eq!(p.announce_required, family != Family::Smb1);
+            }
             other => panic!("{family:?}: {other:?}"),
         }
     }

@@ -211,7 +211,7 @@ impl Observer for Auditor {
             } => {
                 let way = way(sighting, Outcome::Accepted);
                 let (name, severity, did) = if granted {
-                    ("ExceptionUsed", Severity::Notice, "used")
+                    ("ExceptionUsed", Severity::Notice, "used by")
                 } else {
                     (
                         "ExceptionExceeded",

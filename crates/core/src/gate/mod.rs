@@ -19,33 +19,54 @@ use crate::config::ServerConfig;
 pub(crate) mod smb1;
 pub mod smb2;
 
-/// Policy's verdict on a share that an unsigned session under exceptions asks for: the
-/// exception it is given by, or why it is refused. Without exceptions every share is given.
+/// What a session under exceptions gets of a share.
+pub(crate) enum ShareGrant {
+    /// What everybody gets.
+    Plain,
+    /// Its requests may come unsigned, within the exception's limits.
+    Excepted(Arc<Exception>),
+    /// No exception names it: every request must be signed or encrypted.
+    Protected,
+    /// Nothing.
+    Refused(Option<Arc<Exception>>),
+}
+
+/// Policy's verdict on a share that a session under exceptions asks for. `signs`: the
+/// request came protected, and no request came in clear so far.
 pub(crate) fn share(
     policy: &Effective,
     facts: &SessionFacts,
     exceptions: &[Arc<Exception>],
-    name: &str,
-    ipc: bool,
-) -> Result<Option<Arc<Exception>>, (Reason, Option<Arc<Exception>>)> {
+    (name, ipc): (&str, bool),
+    signs: bool,
+) -> ShareGrant {
+    if exceptions.is_empty() || facts.required || facts.encryption_required {
+        return ShareGrant::Plain;
+    }
     let exception = exception_for_share(exceptions, name, ipc);
-    let decision = verdict(&Facts {
-        side: Side::Server,
-        family: facts.family,
-        policy,
-        exception: exception.map(|one| &**one),
-        moment: Moment::Share(ShareMoment {
-            name,
-            ipc,
-            protected: facts.required || facts.encryption_required,
-        }),
-    });
-    match decision {
-        Verdict::Accept(protection) if protection.reason == Reason::Exception => {
-            Ok(exception.cloned())
+    let judge = |protected| {
+        verdict(&Facts {
+            side: Side::Server,
+            family: facts.family,
+            policy,
+            exception: exception.map(|one| &**one),
+            moment: Moment::Share(ShareMoment {
+                name,
+                ipc,
+                protected,
+            }),
+        })
+    };
+    match (judge(false), exception) {
+        (Verdict::Accept(protection), Some(one)) if protection.reason == Reason::Exception => {
+            return ShareGrant::Excepted(Arc::clone(one));
         }
-        Verdict::Accept(_) => Ok(None),
-        other => Err((other.reason(), exception.cloned())),
+        (Verdict::Accept(_), _) => return ShareGrant::Plain,
+        _ => {}
+    }
+    match judge(signs) {
+        Verdict::Accept(_) => ShareGrant::Protected,
+        _ => ShareGrant::Refused(exception.cloned()),
     }
 }
 

@@ -12,7 +12,7 @@ use countersign_wire::smb1::tree::{
 use super::request::{Answer, Reply, Request, Stop};
 use super::state::{Shared, Tree};
 use crate::smb2::session::ShareTarget;
-use crate::smb2::tree_connect::{find, under_exceptions};
+use crate::smb2::tree_connect::{READ_ONLY, find, tell_used, under_exceptions};
 
 pub(super) fn connect_andx(cx: &mut Request, block: &Block<'_>) -> Answer {
     let request = TreeConnectRequest::decode_andx(block, cx.text())?;
@@ -63,15 +63,30 @@ fn connect_to(cx: &mut Request, request: &TreeConnectRequest) -> Result<Tree, St
         .share()
         .map_err(|_| Stop::Status(NtStatus::BAD_NETWORK_NAME))?;
     let mut found = find(&cx.config, name, &session.identity).map_err(Stop::Status)?;
-    under_exceptions(
+    // In SMB1 a session is signed or not from its beginning.
+    let under = under_exceptions(
         &cx.shared.server,
         &cx.config,
         &session.facts,
         &session.exceptions,
+        false,
         Some(&session.record),
-        &mut found,
+        &found,
     )
     .map_err(Stop::Status)?;
+    if let Some(exception) = &under.exception {
+        tell_used(
+            &cx.shared.server,
+            &session.record,
+            exception,
+            &found.name,
+            true,
+        );
+    }
+    if let (Some(limited), ShareTarget::Disk { share, .. }) = (under.limited, &mut found.target) {
+        *share = limited;
+        found.access = READ_ONLY;
+    }
     if found.encrypt {
         // SMB1 cannot encrypt.
         return Err(Stop::Status(NtStatus::ACCESS_DENIED));

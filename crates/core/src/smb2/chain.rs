@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use countersign_policy::Reason;
+use countersign_policy::{Reason, SignedSoFar};
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::{Command, FileId, HEADER_LEN, Header, HeaderFlags, Target, fsctl};
 
@@ -12,10 +13,12 @@ use super::front::{Active, Flow, Smb2};
 use super::handler::{Context, Request, Response, Step};
 use super::session::{Session, SessionState};
 use super::state::Phase;
+use super::tree_connect::tell_used;
 use crate::connection::Now;
 use crate::gate::smb2::{self as gate, Admission, Admitted, Arrived, Outgoing, Refused};
 use crate::link::Link;
 use crate::observer::is_telling;
+use crate::server::Server;
 
 /// The messages of one frame that are still to be carried out, and the
 /// replies of those that were.
@@ -206,7 +209,7 @@ impl Smb2 {
         if let Some(session) = &request.session {
             session.look_at_clock(now.monotonic);
         }
-        let step = match self.check(&mut request, row, &ids, &chain) {
+        let step = match self.check(&link.server, &mut request, row, &ids, &chain) {
             Ok(()) => None,
             Err(Refusal::Status(status)) => {
                 chain.fail(&ids, &request.header, status, false);
@@ -313,7 +316,12 @@ impl Smb2 {
         if let Some(session) = &known
             && admitted.is_ordinary()
         {
+            let protected = admitted.is_signed() || admitted.is_encrypted();
+            let first = facts.is_some_and(|f| f.signed_so_far == SignedSoFar::Nothing);
             session.saw(admitted.is_signed(), admitted.is_encrypted());
+            if protected && first {
+                session.signs_after_all();
+            }
         }
         Ok(admitted)
     }
@@ -379,6 +387,7 @@ impl Smb2 {
     /// The row's preconditions, in the order of [MS-SMB2] 3.3.5.2.
     fn check(
         &self,
+        server: &Server,
         request: &mut Request,
         row: &Row,
         ids: &Ids,
@@ -416,6 +425,16 @@ impl Smb2 {
             let Some(tree) = &request.tree else {
                 return lost(NtStatus::NETWORK_NAME_DELETED);
             };
+            let protected = request.admitted.is_signed() || request.admitted.is_encrypted();
+            if tree.protect && !protected {
+                return fail(NtStatus::ACCESS_DENIED);
+            }
+            if let Some(exception) = tree.exception.as_ref().filter(|_| !protected)
+                && !tree.exception_used.swap(true, Ordering::Relaxed)
+                && let Some(record) = request.session.as_ref().and_then(|s| s.record.get())
+            {
+                tell_used(server, record, exception, &tree.name, true);
+            }
             if tree.encrypt && !request.admitted.is_encrypted() {
                 // [MS-SMB2] 3.3.5.2.11.
                 return fail(NtStatus::ACCESS_DENIED);

@@ -494,7 +494,12 @@ fn count_at_open(request: &Request, response: &Response) {
 
 fn call_context(link: &Link, request: &Request) -> Option<CallContext> {
     Some(CallContext {
-        share: Arc::clone(request.tree.as_ref()?.share()?),
+        share: {
+            let tree = request.tree.as_ref()?;
+            let protected = request.is_signed() || request.is_encrypted();
+            let limited = tree.limited.as_ref().filter(|_| !protected);
+            Arc::clone(limited.or(tree.share())?)
+        },
         caller: request.session.as_ref()?.caller()?,
         sink: Arc::clone(link.sink()),
         ticket: request.ticket,

@@ -83,7 +83,7 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         client_security_mode: request.security_mode,
         client_dialects: request.dialects.clone(),
         capabilities,
-        security_mode: security_mode(config, revision, cx.link, cx.now),
+        security_mode: security_mode(config, revision),
         server_guid: Guid(config.guid),
         max_transact: max_transact(config, revision, cx.link),
         cipher,
@@ -144,13 +144,9 @@ fn no_dialect(link: &Link, offered: Option<Dialect>) {
     });
 }
 
-fn security_mode(config: &ServerConfig, revision: u16, link: &Link, now: Now) -> SecurityMode {
+fn security_mode(config: &ServerConfig, revision: u16) -> SecurityMode {
     let mut mode = SecurityMode::SIGNING_ENABLED;
-    let exception = config
-        .exceptions
-        .at_negotiate(link.peer.address.ip(), now.unix())
-        .map(|one| &**one);
-    if gate::announce(&config.policy, revision, exception) {
+    if gate::announce(&config.policy, revision) {
         mode |= SecurityMode::SIGNING_REQUIRED;
     }
     mode
@@ -300,7 +296,7 @@ impl Smb2 {
         }
         let hint = negotiate_hint(&config.auth);
         let max = max_transact(&config, revision, link);
-        let mode = security_mode(&config, revision, link, now);
+        let mode = security_mode(&config, revision);
         let response = Response::new(NtStatus::SUCCESS, |w| {
             NegotiateResponse {
                 security_mode: mode,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use countersign_auth::Identity;
 use countersign_fs::{Caller, Event, Open, OpenOwner, Share};
-use countersign_policy::{Exception, SessionFacts, SignedSoFar};
+use countersign_policy::{Exception, Reason, SessionFacts, SignedSoFar};
 use countersign_wire::Guid;
 use countersign_wire::fscc::AccessMask;
 use countersign_wire::smb2::FileId;
@@ -164,6 +164,28 @@ impl Session {
     /// Pins them; none for a session that needs none.
     pub(crate) fn set_exceptions(&self, exceptions: Vec<Arc<Exception>>) {
         self.login.lock().exceptions = exceptions;
+    }
+
+    /// A session under exceptions whose first ordinary request came protected needs none:
+    /// from here on everything must.
+    pub(crate) fn signs_after_all(&self) {
+        {
+            let mut login = self.login.lock();
+            if login.exceptions.is_empty() {
+                return;
+            }
+            login.exceptions.clear();
+            if let Some(facts) = &mut login.facts {
+                facts.required = true;
+            }
+        }
+        if let Some(record) = self.record.get() {
+            record.update(|facts| {
+                facts.signing_required = true;
+                facts.reason = Reason::PolicyRequires.code().to_owned();
+                facts.abilities.exceptions.clear();
+            });
+        }
     }
 
     /// Signing is insisted on from here on.
@@ -417,6 +439,15 @@ pub struct TreeConnect {
     pub maximal_access: AccessMask,
     /// Requests must be encrypted.
     pub encrypt: bool,
+    /// Requests must be signed or encrypted: the session is there by an exception that does
+    /// not name this share.
+    pub protect: bool,
+    /// The exception by which requests may come in clear.
+    pub exception: Option<Arc<Exception>>,
+    /// One did.
+    pub exception_used: AtomicBool,
+    /// The share as requests in clear have it under the exception, where that differs.
+    pub limited: Option<Arc<Share>>,
     /// It was disconnected; late answers of its requests still go out.
     pub gone: AtomicBool,
 }

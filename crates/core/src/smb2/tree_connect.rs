@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use countersign_auth::{Identity, IdentityKind};
 use countersign_fs::{Share, ShareOptions};
-use countersign_policy::{Exception, SessionFacts};
+use countersign_policy::{Exception, SessionFacts, SignedSoFar};
 use countersign_wire::NtStatus;
 use countersign_wire::fscc::AccessMask;
 use countersign_wire::smb2::{
@@ -15,7 +15,7 @@ use countersign_wire::smb2::{
 use super::handler::{Context, Response, Step};
 use super::session::{ShareTarget, TreeConnect};
 use crate::config::{ServerConfig, ShareConfig};
-use crate::gate;
+use crate::gate::{self, ShareGrant};
 use crate::observer::{Occasion, Sighting};
 use crate::registry::SessionRecord;
 use crate::server::Server;
@@ -23,7 +23,7 @@ use crate::server::Server;
 /// MaximalAccess of a share that may be changed.
 const FULL: u32 = 0x001F_01FF;
 /// MaximalAccess of a share that may only be read.
-const READ_ONLY: u32 = 0x0012_00A9;
+pub(crate) const READ_ONLY: u32 = 0x0012_00A9;
 
 pub(super) fn handle(cx: &mut Context<'_>) -> Step {
     let Ok(request) = TreeConnectRequest::decode(cx.request.message()) else {
@@ -38,25 +38,33 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         return Step::Fail(NtStatus::BAD_NETWORK_NAME);
     };
     let config = &cx.request.config;
-    let mut found = match find(config, name, &identity) {
+    let found = match find(config, name, &identity) {
         Ok(found) => found,
         Err(status) => {
             tracing::info!(connection = cx.link.id, share = name, %status, "tree connect refused");
             return Step::Fail(status);
         }
     };
-    if let Some(facts) = session.facts()
-        && let Err(status) = under_exceptions(
-            &cx.link.server,
-            config,
-            &facts,
-            &session.exceptions(),
-            session.record.get(),
-            &mut found,
-        )
-    {
-        return Step::Fail(status);
-    }
+    let facts = session.facts();
+    let under = match facts {
+        Some(facts) => {
+            let protected = cx.request.is_signed() || cx.request.is_encrypted();
+            under_exceptions(
+                &cx.link.server,
+                config,
+                &facts,
+                &session.exceptions(),
+                protected && facts.signed_so_far != SignedSoFar::NotAlways,
+                session.record.get(),
+                &found,
+            )
+        }
+        None => Ok(UnderExceptions::default()),
+    };
+    let under = match under {
+        Ok(under) => under,
+        Err(status) => return Step::Fail(status),
+    };
     let encrypt = found.encrypt || session.facts().is_some_and(|f| f.encryption_required);
     if encrypt
         && !cx
@@ -77,6 +85,10 @@ pub(super) fn handle(cx: &mut Context<'_>) -> Step {
         target: found.target,
         maximal_access: AccessMask::from_bits_retain(access),
         encrypt,
+        protect: under.protect,
+        exception: under.exception,
+        exception_used: AtomicBool::new(false),
+        limited: under.limited,
         gone: AtomicBool::new(false),
     });
     let Some(tree) = tree else {
@@ -167,50 +179,74 @@ pub(crate) fn find(
     })
 }
 
-/// An unsigned session that exceptions let in has the shares they name, with their limits.
+/// What exceptions make of a tree connect.
+#[derive(Default)]
+pub(crate) struct UnderExceptions {
+    /// Every request must be signed or encrypted.
+    pub(crate) protect: bool,
+    /// The exception by which requests may come in clear.
+    pub(crate) exception: Option<Arc<Exception>>,
+    /// The share as requests in clear have it, where that differs.
+    pub(crate) limited: Option<Arc<Share>>,
+}
+
+/// A session that exceptions let in has, unsigned, the shares they name, with their limits.
 pub(crate) fn under_exceptions(
     server: &Server,
     config: &ServerConfig,
     facts: &SessionFacts,
     exceptions: &[Arc<Exception>],
+    signs: bool,
     record: Option<&Arc<SessionRecord>>,
-    found: &mut Found,
-) -> Result<(), NtStatus> {
-    if exceptions.is_empty() {
-        return Ok(());
-    }
+    found: &Found,
+) -> Result<UnderExceptions, NtStatus> {
     let ipc = matches!(found.target, ShareTarget::Pipe);
-    let judged = gate::share(&config.policy, facts, exceptions, &found.name, ipc);
-    let (exception, granted) = match &judged {
-        Ok(exception) => (exception.as_ref(), true),
-        Err((_, exception)) => (exception.as_ref(), false),
-    };
-    if let (Some(exception), Some(record)) = (exception, record) {
-        tracing::info!(
-            exception = exception.id,
-            share = found.name,
-            granted,
-            session = record.id,
-            "share under an exception"
-        );
-        server.lookout.tell(|| Occasion::ExceptionUsed {
-            sighting: Sighting::of(&record.facts()),
-            exception: exception.id.clone(),
-            share: found.name.clone(),
-            granted,
-        });
-    }
-    match judged {
-        Err(_) => Err(NtStatus::ACCESS_DENIED),
-        Ok(Some(exception)) if exception.read_only => {
-            if let ShareTarget::Disk { config, share } = &mut found.target {
-                *share = with_access(config, true);
-                found.access = READ_ONLY;
+    match gate::share(&config.policy, facts, exceptions, (&found.name, ipc), signs) {
+        ShareGrant::Plain => Ok(UnderExceptions::default()),
+        ShareGrant::Protected => Ok(UnderExceptions {
+            protect: true,
+            ..UnderExceptions::default()
+        }),
+        ShareGrant::Excepted(exception) => Ok(UnderExceptions {
+            limited: match &found.target {
+                ShareTarget::Disk { config, .. } if exception.read_only => {
+                    Some(with_access(config, true))
+                }
+                _ => None,
+            },
+            exception: Some(exception),
+            protect: false,
+        }),
+        ShareGrant::Refused(exception) => {
+            if let (Some(exception), Some(record)) = (exception, record) {
+                tell_used(server, record, &exception, &found.name, false);
             }
-            Ok(())
+            Err(NtStatus::ACCESS_DENIED)
         }
-        Ok(_) => Ok(()),
     }
+}
+
+/// Logs the use of an exception, and tells the observer.
+pub(crate) fn tell_used(
+    server: &Server,
+    record: &SessionRecord,
+    exception: &Exception,
+    share: &str,
+    granted: bool,
+) {
+    tracing::info!(
+        exception = exception.id,
+        share,
+        granted,
+        session = record.id,
+        "share under an exception"
+    );
+    server.lookout.tell(|| Occasion::ExceptionUsed {
+        sighting: Sighting::of(&record.facts()),
+        exception: exception.id.clone(),
+        share: share.to_owned(),
+        granted,
+    });
 }
 
 fn with_access(share: &ShareConfig, read_only: bool) -> Arc<Share> {

@@ -18,6 +18,7 @@ use countersign_wire::smb2::*;
 
 mod credits;
 mod encryption;
+mod exceptions;
 mod files;
 mod logon;
 mod negotiate;

@@ -14,12 +14,12 @@ use countersign_wire::NtStatus;
 use super::{ChannelKey, FinalSeal, Preauth, SessionSecrets, Transform, family, refusal};
 
 /// What NEGOTIATE announces: whether signing is required.
-pub(crate) fn announce(policy: &Effective, revision: u16, exception: Option<&Exception>) -> bool {
+pub(crate) fn announce(policy: &Effective, revision: u16) -> bool {
     let decision = verdict(&Facts {
         side: Side::Server,
         family: family(revision),
         policy,
-        exception,
+        exception: None,
         moment: Moment::Negotiate(PeerFlags::default()),
     });
     // SMB2 has no refusal here; if there were one, insisting is the safe side.
