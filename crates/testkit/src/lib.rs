@@ -7,6 +7,7 @@
     reason = "test support fails loudly"
 )]
 
+pub mod duo;
 pub mod fuzz;
 pub mod fuzz_engine;
 pub mod fuzz_pipes;

@@ -203,7 +203,7 @@ pub trait Protocol: Send {
     fn frame_limit(&self, link: &Link) -> usize;
 
     /// Sizes that transfers go by; known once negotiated.
-    fn transfer(&self) -> Transfer;
+    fn transfer(&self, link: &Link) -> Transfer;
 
     /// The connection is over: answers everything outstanding.
     fn abandon(&mut self, link: &mut Link, reason: &CloseReason);
@@ -213,6 +213,8 @@ pub trait Protocol: Send {
 pub struct Engine {
     link: Link,
     protocol: Box<dyn Protocol>,
+    /// An SMB1 NEGOTIATE is under way that offers SMB2 as well.
+    either: bool,
     ready: VecDeque<Sealed>,
     next: u64,
     ended: bool,
@@ -221,11 +223,15 @@ pub struct Engine {
 impl Engine {
     /// A connection that speaks what the configuration allows.
     pub fn new(config: ClientConfig, entropy: Box<dyn Entropy>) -> Self {
-        let protocol: Box<dyn Protocol> = match config.max_dialect {
-            Dialect::Smb1 => Box::new(super::smb1::Smb1::new()),
-            _ => Box::new(super::smb2::Smb2),
+        let (lowest, highest) = (config.min_dialect, config.max_dialect);
+        let protocol: Box<dyn Protocol> = if lowest == Dialect::Smb1 {
+            Box::new(super::smb1::Smb1::new())
+        } else {
+            Box::new(super::smb2::Smb2::new())
         };
-        Self::with_protocol(config, entropy, protocol)
+        let mut engine = Self::with_protocol(config, entropy, protocol);
+        engine.either = lowest == Dialect::Smb1 && highest > Dialect::Smb1;
+        engine
     }
 
     /// A connection that speaks this protocol.
@@ -243,6 +249,7 @@ impl Engine {
                 breaks: 0,
             },
             protocol,
+            either: false,
             ready: VecDeque::new(),
             next: 1,
             ended: false,
@@ -259,6 +266,12 @@ impl Engine {
     /// that have arrived: they are verified as one batch.
     pub fn receive(&mut self, frames: Vec<BytesMut>, now: Now) {
         if self.link.closed.is_none() {
+            if std::mem::take(&mut self.either)
+                && frames.first().is_some_and(|f| f.starts_with(b"\xFESMB"))
+            {
+                // [MS-SMB2] 3.2.5.2: the server answered the offer of SMB2.
+                self.protocol = Box::new(super::smb2::Smb2::after_smb1(&self.link, now));
+            }
             self.protocol.receive(&mut self.link, frames, now);
             self.settle();
         }
@@ -328,7 +341,7 @@ impl Engine {
 
     /// Sizes that transfers go by.
     pub fn transfer(&self) -> Transfer {
-        self.protocol.transfer()
+        self.protocol.transfer(&self.link)
     }
 
     /// The socket is gone, or is to go.

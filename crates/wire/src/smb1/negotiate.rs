@@ -71,6 +71,10 @@ pub const NO_DIALECT: u16 = 0xFFFF;
 
 /// The dialect string of NT LM 0.12.
 pub const NT_LM_0_12: &str = "NT LM 0.12";
+/// [MS-SMB2] 3.2.4.2.2.1: SMB 2.0.2.
+pub const SMB_2_002: &str = "SMB 2.002";
+/// [MS-SMB2] 3.2.4.2.2.1: something behind 2.0.2.
+pub const SMB_2_WILDCARD: &str = "SMB 2.???";
 
 /// Decodes the dialect strings of a request, in order.
 ///

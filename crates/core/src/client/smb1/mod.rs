@@ -225,7 +225,7 @@ impl Protocol for Smb1 {
         link.config.limits.max_frame.min(0x0002_0000)
     }
 
-    fn transfer(&self) -> Transfer {
+    fn transfer(&self, _: &Link) -> Transfer {
         Transfer {
             read: self.server.max_read,
             write: self.max_write(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_wire::smb1::info::FindLevel;
 use countersign_wire::smb1::negotiate::{
-    NO_DIALECT, NT_LM_0_12, NtResponse, NtResponseBytes, encode_dialects,
+    NO_DIALECT, NT_LM_0_12, NtResponse, NtResponseBytes, SMB_2_002, SMB_2_WILDCARD, encode_dialects,
 };
 use countersign_wire::smb1::{
     Capabilities, CodePage, Command, Flags2, SecurityMode, Text, TimeZone,
@@ -101,7 +101,16 @@ impl Smb1 {
         );
         let policy = std::sync::Arc::clone(&link.config.policy);
         self.signing.begin(&policy);
-        let bytes = encode_dialects(&[NT_LM_0_12]);
+        // [MS-SMB2] 3.2.4.2.2.1: SMB2 is offered as well where it is allowed; the
+        // engine goes over to it when the server answers so.
+        let mut dialects = vec![NT_LM_0_12];
+        if link.config.max_dialect >= Dialect::Smb202 {
+            dialects.push(SMB_2_002);
+        }
+        if link.config.max_dialect >= Dialect::Smb210 {
+            dialects.push(SMB_2_WILDCARD);
+        }
+        let bytes = encode_dialects(&dialects);
         let request = Request::new(Command::NEGOTIATE, 0, Vec::new(), bytes);
         self.send(link, None, request, |me, link, reply| {
             let told = reply.and_then(|reply| me.negotiated(link, &reply));

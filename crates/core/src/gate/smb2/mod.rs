@@ -1,5 +1,6 @@
 //! The gate of SMB2 and 3: transforms, signatures, admission, sealing.
 
+pub(crate) mod client;
 mod inbound;
 mod logon;
 mod outbound;
