@@ -8,8 +8,8 @@ use countersign_server::state::State;
 
 use crate::commands::audit::AuditCommand;
 use crate::commands::config::ConfigCommand;
-use crate::commands::files::FileCommand;
 use crate::commands::exception::ExceptionCommand;
+use crate::commands::files::FileCommand;
 use crate::commands::policy::PolicyCommand;
 use crate::commands::scan::ScanArguments;
 use crate::commands::serve::ServeArguments;

@@ -6,7 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::exception::Exception;
-use crate::facts::{Facts, Family, Identity, MessageState, Moment, PeerFlags, SessionMoment, Side};
+use crate::facts::{
+    Facts, Family, Identity, MessageState, Moment, PeerFlags, SessionMoment, ShareMoment, Side,
+};
 use crate::layers::Effective;
 use crate::reason::Reason;
 use crate::settings::{Setting, Settings, Value};
@@ -54,6 +56,8 @@ pub struct Meeting<'a> {
     pub identity: Identity,
     /// The server's exception for the client.
     pub exception: Option<&'a Exception>,
+    /// The share that is asked for, if that matters.
+    pub share: Option<&'a str>,
 }
 
 /// What comes out of a meeting.
@@ -115,6 +119,14 @@ fn play(meeting: &Meeting<'_>) -> Result<Explanation, Explanation> {
         MessageState::Unsigned
     };
     ask(meeting, Side::Client, logon(offered, response))?;
+    if let Some(name) = meeting.share {
+        let share = ShareMoment {
+            name,
+            ipc: name.eq_ignore_ascii_case("IPC$"),
+            protected: agreed.required,
+        };
+        ask(meeting, Side::Server, Moment::Share(share))?;
+    }
     Ok(Explanation {
         outcome: if agreed.required {
             Outcome::Signed
@@ -215,6 +227,10 @@ impl Explanation {
             ),
             (Outcome::Refused, Reason::ServerRequiresWeCannot, Side::Client) => format!(
                 "the server requires signing ({}), and on the client both settings are off",
+                always()
+            ),
+            (Outcome::Refused, Reason::ExceptionShare, _) => format!(
+                "the server requires signing ({}), and the exception for this client does not name this share",
                 always()
             ),
             (_, reason, _) => reason.text().to_owned(),

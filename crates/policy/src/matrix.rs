@@ -88,6 +88,7 @@ impl Table {
                     family,
                     identity,
                     exception: None,
+                    share: None,
                 });
                 cells.push(Cell {
                     client,

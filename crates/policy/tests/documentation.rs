@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use countersign_policy::check::{Baseline, RULES};
 use countersign_policy::{Profile, Reason, Role, Setting};
 
 fn docs(name: &str) -> PathBuf {
@@ -80,4 +81,37 @@ fn profiles_are_documented() {
         .unwrap();
     }
     current("profiles.md", &text);
+}
+
+#[test]
+fn checks_are_documented() {
+    let mut text = String::from(
+        "# Checks\n\nGenerated from `countersign_policy::check`. `countersign policy check` looks at every\nrunning server (without any, at what one started now would have), at the local policy\nstore with `--local`, or at a file that is named. It fails (exit status 1) when a rule at\nor above `--fail-on` finds something; the default is `warning`. A baseline is asked for\nwith `--baseline NAME`; its rules are then errors. Whether the others are met is told\nand fails nothing.\n\n`--format` is `text`, `json`, `sarif` (SARIF 2.1.0) or `junit`; `-o FILE` writes it to a\nfile. Rules that look at a server's configuration are `unknown` of a file.\n\n```\ncountersign policy check --baseline cis --format sarif -o policy.sarif\ncountersign policy check GptTmpl.inf --baseline stig-server-2025\n```\n\n## Rules\n\n| rule | level | what | consequence | remedy |\n|---|---|---|---|---|\n",
+    );
+    for rule in RULES {
+        writeln!(
+            text,
+            "| `{}` | {} | {} | {} | {} |",
+            rule.id, rule.level, rule.message, rule.consequence, rule.remedy
+        )
+        .unwrap();
+    }
+    text.push_str(
+        "\n## Baselines\n\nA value that is stronger than a baseline wants meets it. \"Not defined\" acts as disabled.\n\n| baseline | |",
+    );
+    for setting in Setting::ALL {
+        write!(text, " `{setting}` |").unwrap();
+    }
+    text.push_str("\n|---|---|---|---|---|---|\n");
+    for baseline in Baseline::ALL {
+        write!(text, "| `{baseline}` | {} |", baseline.title()).unwrap();
+        for setting in Setting::ALL {
+            match baseline.wants(setting) {
+                Some((value, id)) => write!(text, " {value} ({id}) |").unwrap(),
+                None => text.push_str(" - |"),
+            }
+        }
+        text.push('\n');
+    }
+    current("checks.md", &text);
 }

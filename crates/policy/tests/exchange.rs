@@ -259,7 +259,7 @@ fn formats_that_are_only_written() {
     assert!(dsc.contains("ValueName = 'AuditSmb1Access'"));
     let intune = text(Format::Intune);
     assert!(intune.contains("<LocURI>./Device/Vendor/MSFT/Policy/Config/LocalPoliciesSecurityOptions/MicrosoftNetworkServer_DigitallySignCommunicationsAlways</LocURI>"));
-    assert!(intune.contains("<!-- audit smb1-access: has no node in Policy CSP -->"));
+    assert!(intune.contains("<!-- audit-smb1-access: has no node in Policy CSP -->"));
     let conf = text(Format::SmbConf);
     assert!(conf.contains("\tserver signing = mandatory\n"), "{conf}");
     assert!(conf.contains("\tclient signing = disabled\n"), "{conf}");

@@ -25,6 +25,7 @@ fn of(server: &Effective, client: &Effective, family: Family, identity: Identity
         family,
         identity,
         exception: None,
+        share: None,
     })
 }
 
@@ -143,6 +144,7 @@ fn the_text_names_the_setting_and_who_set_it() {
         family: Family::Smb1,
         identity: Identity::User,
         exception: None,
+        share: None,
     };
     let refused = explain(&meeting);
     assert_eq!(
@@ -173,6 +175,14 @@ fn the_text_names_the_setting_and_who_set_it() {
         (Outcome::Unsigned, Reason::Exception)
     );
     assert!(excepted.text(&meeting).contains("the exception scanners"));
+    meeting.share = Some("SCANS");
+    assert_eq!(explain(&meeting).outcome, Outcome::Unsigned);
+    meeting.share = Some("payroll");
+    let other = explain(&meeting);
+    assert_eq!(
+        (other.outcome, other.reason),
+        (Outcome::Refused, Reason::ExceptionShare)
+    );
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::change::{self, Cause, ChangeReport};
 use crate::config::snapshot::{self, Parts, Shares};
 use crate::config::{Config, ConfigError, Flags, Word};
 use crate::exceptions::ExceptionStore;
+use crate::explain;
 use crate::shell::Shell;
 use crate::state::{ServerIdentity, Stamp, State};
 use crate::store::{self, PolicyStore, current_user, now_ms, user_name};
@@ -460,6 +461,15 @@ impl Control {
                 sessions: self.sessions(),
             },
             Request::Policy => Answer::policy(&self.server().config.load().policy),
+            Request::Explain(question) => {
+                let server = self.server().config.load();
+                let now = now_ms() / 1000;
+                match explain::answer(&server.policy, &server.exceptions, now, &question) {
+                    Ok(answers) => Answer::Explained { answers },
+                    Err(error) => Answer::Failed { error },
+                }
+            }
+            Request::Hardening => Answer::Hardening(self.in_force.lock().await.config.hardening()),
             Request::ApplyPolicy => self
                 .apply_policy()
                 .await

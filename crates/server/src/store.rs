@@ -1,14 +1,18 @@
 //! The local policy store: what `policy set` wrote, in the state folder.
+//!
+//! A change is written as a whole and carries itself (`last`), then it is noted in the
+//! history. A crash between the two loses nothing: the history is mended from the store
+//! when it is read next, and running servers look at the store themselves.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use countersign_policy::exchange::Item;
 use countersign_policy::{
-    Effective, GroupPolicyLayers, Layer, Layers, Setting, Settings, Source, Value,
+    AuditSwitch, Effective, GroupPolicyLayers, Layer, Layers, Setting, Settings, Source, Value,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,22 +38,59 @@ pub struct LocalPolicy {
     /// The settings that are set.
     #[serde(default)]
     pub settings: BTreeMap<Setting, Entry>,
+    /// The audit switches that are set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub audit: BTreeMap<AuditSwitch, Entry>,
+    /// The changes that made it what it is: those of the last number in the history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last: Vec<Change>,
+}
+
+impl LocalPolicy {
+    /// What is set.
+    pub fn get(&self, item: Item) -> Option<&Entry> {
+        match item {
+            Item::Setting(setting) => self.settings.get(&setting),
+            Item::Audit(switch) => self.audit.get(&switch),
+        }
+    }
+
+    fn put(&mut self, item: Item, entry: Option<Entry>) -> Option<Entry> {
+        match (item, entry) {
+            (Item::Setting(setting), Some(entry)) => self.settings.insert(setting, entry),
+            (Item::Setting(setting), None) => self.settings.remove(&setting),
+            (Item::Audit(switch), Some(entry)) => self.audit.insert(switch, entry),
+            (Item::Audit(switch), None) => self.audit.remove(&switch),
+        }
+    }
 }
 
 /// One change, a line of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
+    /// Changes made together have one number; numbers rise.
+    #[serde(default)]
+    pub number: u64,
     /// When, milliseconds since 1970.
     pub at: u64,
     /// Who.
     pub by: String,
+    /// How: `set`, `unset`, `import FILE`, `undo`.
+    #[serde(default)]
+    pub how: String,
     /// What.
-    pub setting: Setting,
+    pub setting: Item,
     /// What it was; nothing: it was not set.
     pub from: Option<Value>,
     /// What it became; nothing: it was taken out.
     pub to: Option<Value>,
+    /// The numbers that were undone by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undoes: Vec<u64>,
 }
+
+/// What is wanted of a setting; `None`: it is taken out.
+pub type Wanted = (Item, Option<Value>);
 
 /// The store of a state folder.
 #[derive(Debug, Clone)]
@@ -67,7 +108,14 @@ pub fn now_ms() -> u64 {
 
 /// Who runs this process, for the history.
 pub fn current_user() -> String {
-    user_name(rustix::process::getuid().as_raw())
+    let id = rustix::process::getuid();
+    let name = user_name(id.as_raw());
+    match std::env::var("SUDO_USER") {
+        Ok(user) if id.is_root() && !user.is_empty() && user != name => {
+            format!("{name} for {user}")
+        }
+        _ => name,
+    }
 }
 
 /// The name of an account of this machine.
@@ -114,46 +162,55 @@ impl PolicyStore {
         }
     }
 
-    /// The last change that the history tells of.
+    /// The last change of the store.
     pub fn last_change(&self) -> Option<Change> {
-        let text = fs::read_to_string(self.history_path()).ok()?;
-        text.lines()
-            .rev()
-            .find_map(|line| serde_json::from_str(line).ok())
+        self.load().ok()?.last.pop()
     }
 
-    /// Sets settings, or takes them out (`None`): all of them or none.
+    /// Sets settings, or takes them out (`None`): all of them or none. `how` is for the
+    /// history.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn change(&self, wanted: &[(Setting, Option<Value>)]) -> Result<Vec<Change>, StateError> {
+    pub fn change(&self, wanted: &[Wanted], how: &str) -> Result<Vec<Change>, StateError> {
         self.state.create()?;
         let path = self.path();
         let _lock = lock_beside(&path).map_err(StateError::at(&path))?;
-        let mut policy = self.load()?;
+        let policy = self.load()?;
+        self.apply(policy, wanted, how, Vec::new())
+    }
+
+    /// Under the lock: history first mended, then the store, then the history.
+    pub(crate) fn apply(
+        &self,
+        mut policy: LocalPolicy,
+        wanted: &[Wanted],
+        how: &str,
+        undoes: Vec<u64>,
+    ) -> Result<Vec<Change>, StateError> {
+        let number = self.mend(&policy)? + 1;
         let (at, by) = (now_ms(), current_user());
         let mut changes = Vec::new();
-        for &(setting, value) in wanted {
-            let before = match value {
-                Some(value) => policy.settings.insert(
-                    setting,
-                    Entry {
-                        value,
-                        since: at,
-                        by: by.clone(),
-                    },
-                ),
-                None => policy.settings.remove(&setting),
-            };
-            let from = before.map(|entry| entry.value);
+        for &(item, value) in wanted {
+            let entry = value.map(|value| Entry {
+                value,
+                since: at,
+                by: by.clone(),
+            });
+            let before = policy.put(item, entry);
             changes.push(Change {
+                number,
                 at,
                 by: by.clone(),
-                setting,
-                from,
+                how: how.to_owned(),
+                setting: item,
+                from: before.map(|entry| entry.value),
                 to: value,
+                undoes: undoes.clone(),
             });
         }
+        policy.last = changes.clone();
+        let path = self.path();
         let text = serde_json::to_string_pretty(&policy).map_err(|error| StateError {
             path: path.clone(),
             source: error.into(),
@@ -162,21 +219,6 @@ impl PolicyStore {
         self.note(&changes)
             .map_err(StateError::at(&self.history_path()))?;
         Ok(changes)
-    }
-
-    fn note(&self, changes: &[Change]) -> io::Result<()> {
-        let mut lines = String::new();
-        for change in changes {
-            lines.push_str(&serde_json::to_string(change)?);
-            lines.push('\n');
-        }
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(self.history_path())?;
-        file.write_all(lines.as_bytes())?;
-        file.sync_data()
     }
 }
 
@@ -233,70 +275,6 @@ mod tests {
 
     const ALWAYS: Setting = Setting::ServerAlways;
 
-    fn store() -> (tempfile::TempDir, PolicyStore) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = PolicyStore::new(State::at(Some(&folder.path().join("state"))));
-        (folder, store)
-    }
-
-    #[test]
-    fn changes_are_kept_and_their_history_says_who() {
-        let (_folder, store) = store();
-        assert_eq!(store.load().unwrap(), LocalPolicy::default());
-        store.change(&[(ALWAYS, Some(Value::Enabled))]).unwrap();
-        let changes = store.change(&[(ALWAYS, Some(Value::Disabled))]).unwrap();
-        assert_eq!(
-            (changes[0].from, changes[0].to),
-            (Some(Value::Enabled), Some(Value::Disabled))
-        );
-        assert_eq!(
-            store.load().unwrap().settings[&ALWAYS].value,
-            Value::Disabled
-        );
-        store.change(&[(ALWAYS, None)]).unwrap();
-        assert!(store.load().unwrap().settings.is_empty());
-        let history = fs::read_to_string(store.history_path()).unwrap();
-        let lines: Vec<Change> = history
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(lines.len(), 3);
-        assert_eq!(lines[2].to, None);
-        assert_eq!(lines[0].by, current_user());
-    }
-
-    #[test]
-    fn concurrent_changes_are_not_lost() {
-        let (_folder, store) = store();
-        std::thread::scope(|scope| {
-            for setting in Setting::ALL {
-                let store = &store;
-                scope.spawn(move || {
-                    for _ in 0..5 {
-                        store.change(&[(setting, Some(Value::Enabled))]).unwrap();
-                    }
-                });
-            }
-        });
-        assert_eq!(store.load().unwrap().settings.len(), 4);
-        assert_eq!(
-            fs::read_to_string(store.history_path())
-                .unwrap()
-                .lines()
-                .count(),
-            20
-        );
-    }
-
-    #[test]
-    fn a_damaged_store_is_refused_rather_than_forgotten() {
-        let (_folder, store) = store();
-        store.change(&[(ALWAYS, Some(Value::Enabled))]).unwrap();
-        fs::write(store.path(), "{").unwrap();
-        assert!(store.load().is_err());
-        assert!(store.change(&[(ALWAYS, None)]).is_err());
-    }
-
     fn said(value: Value, since: u64) -> LocalPolicy {
         let entry = Entry {
             value,
@@ -305,6 +283,7 @@ mod tests {
         };
         LocalPolicy {
             settings: BTreeMap::from([(ALWAYS, entry)]),
+            ..LocalPolicy::default()
         }
     }
 

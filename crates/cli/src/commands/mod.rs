@@ -2,8 +2,8 @@
 
 pub(crate) mod audit;
 pub(crate) mod config;
-pub(crate) mod files;
 pub(crate) mod exception;
+pub(crate) mod files;
 pub(crate) mod policy;
 pub(crate) mod scan;
 pub(crate) mod serve;

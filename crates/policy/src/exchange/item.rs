@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::audit_switch::AuditSwitch;
-use crate::settings::{Setting, Settings, Value};
+use crate::settings::{ParseError, Setting, Settings, Value};
 
 /// One thing a file may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,12 +18,38 @@ pub enum Item {
     Audit(AuditSwitch),
 }
 
+/// As on the command line: `server-always`, `audit-smb1-access`.
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Item::Setting(setting) => setting.fmt(f),
-            Item::Audit(switch) => f.pad(&format!("audit {switch}")),
+            Item::Audit(switch) => f.pad(&format!("audit-{switch}")),
         }
+    }
+}
+
+impl FromStr for Item {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text.trim().strip_prefix("audit-") {
+            Some(switch) => switch.parse().map(Item::Audit),
+            None => text.parse().map(Item::Setting),
+        }
+    }
+}
+
+impl Serialize for Item {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -331,7 +331,6 @@ impl Reader {
 
     /// The data that begins at a byte of a line: what it is, where it ends, and the
     /// index of its last line.
-    #[expect(clippy::type_complexity, reason = "named in the line above")]
     fn data(
         &self,
         lines: &[&str],

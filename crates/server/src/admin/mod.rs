@@ -8,7 +8,10 @@ mod socket;
 
 use countersign_audit::Standing;
 use countersign_policy::Effective;
+use countersign_policy::check::Hardening;
 use serde::{Deserialize, Serialize};
+
+use crate::explain::{Explained, Question};
 
 pub use ask::{Asked, ask, ask_all};
 pub use serve::AdminSocket;
@@ -23,6 +26,10 @@ pub enum Request {
     Sessions,
     /// The policy in force.
     Policy,
+    /// What would happen to a client.
+    Explain(Question),
+    /// What else of the configuration makes the policy safe or not.
+    Hardening,
     /// Read the local policy store now, and say what became of the sessions.
     ApplyPolicy,
     /// Read the store of exceptions now.
@@ -56,6 +63,13 @@ pub enum Answer {
         /// The four settings with source, since and what they shadow.
         policy: serde_json::Value,
     },
+    /// To `Explain`.
+    Explained {
+        /// For each dialect.
+        answers: Vec<Explained>,
+    },
+    /// To `Hardening`.
+    Hardening(Hardening),
     /// To `ApplyPolicy`.
     Applied(Applied),
     /// To `Standing`.

@@ -8,6 +8,7 @@ use countersign_audit::KeepLimits;
 use countersign_auth::GuestRule;
 use countersign_core::config::{Dialect, Limits, LogonLimits, OemCodePage, OnTighten};
 use countersign_crypto::{Cipher, SigningAlgorithm};
+use countersign_policy::check::Hardening;
 use countersign_policy::{Profile, Role, Settings, Value};
 
 use super::fields::{Bytes, HashText, LogFormat};
@@ -155,6 +156,28 @@ section! {
         /// SMB1: with both settings of a side off, still sign when the peer requires it
         /// (as smbd does) instead of refusing.
         declined: bool = false;
+    }
+}
+
+impl Config {
+    /// What of it `policy check` looks at, besides the four settings.
+    pub fn hardening(&self) -> Hardening {
+        let authentication = &self.authentication;
+        Hardening {
+            smb1: self.dialects.smb1
+                || self.dialects.min == Dialect::Smb1
+                || self.dialects.max == Dialect::Smb1,
+            declined: self.policy.declined,
+            ntlmv1_smb1: authentication.ntlmv1_smb1,
+            ntlmv1_smb2: authentication.ntlmv1_smb2,
+            lm_v2: authentication.lm_v2,
+            guests: authentication.guest != GuestRule::Never,
+            anonymous: authentication.anonymous,
+            lockout_after: authentication.lockout_after,
+            failed_logon_delay: u64::try_from(authentication.failed_logon_delay.as_millis())
+                .unwrap_or(u64::MAX),
+            ends_on_tighten: self.policy.on_tighten == OnTighten::End,
+        }
     }
 }
 

@@ -1,9 +1,8 @@
-//! `countersign policy set`, `unset`.
+//! `countersign policy set` and `unset`, and what every change ends with.
 
-use countersign_policy::{Setting, Value};
 use countersign_server::admin::{Answer, Applied, Request, ask_all};
 use countersign_server::state::State;
-use countersign_server::store::{Change, PolicyStore};
+use countersign_server::store::{Change, PolicyStore, Wanted};
 use serde_json::json;
 
 use super::PATIENCE;
@@ -11,10 +10,12 @@ use crate::Outcome;
 use crate::arguments::Place;
 use crate::output::{say, say_json};
 
-pub(super) fn change(place: &Place, changes: &[(Setting, Option<Value>)], json: bool) -> Outcome {
+pub(super) fn change(place: &Place, wanted: &[Wanted], how: &str, json: bool) -> Outcome {
     let (state, _) = place.state()?;
     let store = PolicyStore::new(state.clone());
-    let done = store.change(changes).map_err(|error| error.to_string())?;
+    let done = store
+        .change(wanted, how)
+        .map_err(|error| error.to_string())?;
     tell_servers(&state, &done, json)
 }
 
@@ -80,7 +81,7 @@ pub(super) fn tell_servers(state: &State, done: &[Change], json: bool) -> Outcom
     ))
 }
 
-fn describe(change: &Change) -> String {
+pub(super) fn describe(change: &Change) -> String {
     let before = change
         .from
         .map_or_else(|| "not set".to_owned(), |value| value.to_string());

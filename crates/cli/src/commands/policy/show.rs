@@ -18,10 +18,49 @@ pub(super) struct InForce {
     pub(super) policy: Json,
 }
 
+impl InForce {
+    /// The policy; its layers are left behind.
+    pub(super) fn effective(&self) -> Effective {
+        let mut settings = Settings::default();
+        for setting in Setting::ALL {
+            let value = self.row(setting).and_then(|row| row.get("effective"));
+            if let Some(Ok(value)) = value.and_then(Json::as_str).map(str::parse) {
+                settings.set(setting, value);
+            }
+        }
+        let declined = self.policy.get("declined").and_then(Json::as_bool);
+        Effective::of(settings).with_declined(declined.unwrap_or(false))
+    }
+
+    /// Who set a setting.
+    pub(super) fn set_by(&self, setting: Setting) -> String {
+        source(self.row(setting).and_then(|row| row.get("source")))
+    }
+
+    fn row(&self, setting: Setting) -> Option<&Json> {
+        self.policy.get("settings")?.get(setting.name())
+    }
+}
+
+/// What a server started now would have.
+pub(super) fn without_server(place: &Place) -> Result<Effective, String> {
+    let (state, config) = place.state()?;
+    let local = PolicyStore::new(state)
+        .load()
+        .map_err(|error| error.to_string())?;
+    Ok(store::effective(
+        &config.policy,
+        Settings::default(),
+        store::now_ms(),
+        &local,
+        &GroupPolicyLayers::default(),
+    ))
+}
+
 /// The policy of every running server of the state folder; without any, what a server
 /// started now would have.
 pub(super) fn in_force(place: &Place) -> Result<Vec<InForce>, String> {
-    let (state, config) = place.state()?;
+    let (state, _) = place.state()?;
     let mut servers = Vec::new();
     for asked in ask_all(&state, &Request::Policy, PATIENCE) {
         match asked.answer {
@@ -35,16 +74,7 @@ pub(super) fn in_force(place: &Place) -> Result<Vec<InForce>, String> {
         }
     }
     if servers.is_empty() {
-        let local = PolicyStore::new(state)
-            .load()
-            .map_err(|error| error.to_string())?;
-        let effective = store::effective(
-            &config.policy,
-            Settings::default(),
-            store::now_ms(),
-            &local,
-            &GroupPolicyLayers::default(),
-        );
+        let effective = without_server(place)?;
         servers.push(InForce {
             pid: None,
             policy: to_json(&effective)?,

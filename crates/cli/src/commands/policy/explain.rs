@@ -1,0 +1,188 @@
+//! `countersign policy explain`.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use countersign_core::config::Dialect;
+use countersign_policy::explain::Outcome as Meeting;
+use countersign_policy::{Exceptions, Reason, Value};
+use countersign_server::admin::{Answer, Request, SessionRow, ask_all};
+use countersign_server::config::Word as _;
+use countersign_server::config::flags::parse_word;
+use countersign_server::explain::{Explained, Question, answer};
+use countersign_server::store;
+use serde_json::{Value as Json, json};
+
+use super::{PATIENCE, show};
+use crate::Outcome;
+use crate::arguments::Place;
+use crate::output::{printable, say, say_json};
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The client's setting "digitally sign communications (always)"
+    #[arg(long, value_name = "VALUE", default_value = "disabled", value_parser = parse_word::<Value>)]
+    client_always: Value,
+    /// The client's setting "digitally sign communications (if server agrees)"
+    #[arg(long, value_name = "VALUE", default_value = "enabled", value_parser = parse_word::<Value>)]
+    client_if_server_agrees: Value,
+    /// With both off, the client still signs when it must (Samba's `if_required`)
+    #[arg(long)]
+    client_declined: bool,
+    /// The dialect: smb1, 2.0.2, 2.1, 3.0, 3.0.2, 3.1.1 [default: one of each family]
+    #[arg(long, value_name = "D", value_parser = parse_word::<Dialect>)]
+    dialect: Option<Dialect>,
+    /// What the logon comes out as
+    #[arg(long, default_value = "user", value_parser = ["user", "guest", "anonymous"])]
+    identity: String,
+    /// The client's address, for exceptions
+    #[arg(long, value_name = "ADDR")]
+    address: Option<IpAddr>,
+    /// The account, for exceptions
+    #[arg(long, value_name = "NAME", default_value = "")]
+    account: String,
+    /// The client machine's name, for exceptions
+    #[arg(long, value_name = "NAME", default_value = "")]
+    machine: String,
+    /// The share it asks for, for exceptions
+    #[arg(long, value_name = "NAME")]
+    share: Option<String>,
+    /// Explain the live session with this id (`countersign sessions`)
+    #[arg(long, value_name = "ID")]
+    session: Option<u64>,
+    #[command(flatten)]
+    place: Place,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &ExplainArguments) -> Outcome {
+    match arguments.session {
+        Some(id) => session(arguments, id),
+        None => client(arguments),
+    }
+}
+
+fn client(arguments: &ExplainArguments) -> Outcome {
+    let (state, _) = arguments.place.state()?;
+    let question = Question {
+        client_always: arguments.client_always,
+        client_if_server_agrees: arguments.client_if_server_agrees,
+        declined: arguments.client_declined,
+        dialect: arguments.dialect.map(|dialect| dialect.word().to_owned()),
+        identity: arguments.identity.clone(),
+        address: arguments.address,
+        account: arguments.account.clone(),
+        machine: arguments.machine.clone(),
+        share: arguments.share.clone(),
+    };
+    let mut servers: Vec<(Option<u32>, Vec<Explained>)> = Vec::new();
+    for asked in ask_all(&state, &Request::Explain(question.clone()), PATIENCE) {
+        match asked.answer {
+            Ok(Answer::Explained { answers }) => servers.push((Some(asked.pid), answers)),
+            Ok(Answer::Failed { error }) => return Err(format!("server {}: {error}", asked.pid)),
+            Ok(_) => return Err(format!("server {}: unexpected answer", asked.pid)),
+            Err(error) => return Err(format!("server {}: {error}", asked.pid)),
+        }
+    }
+    if servers.is_empty() {
+        let policy = show::without_server(&arguments.place)?;
+        let now = store::now_ms() / 1000;
+        let answers = answer(&policy, &Exceptions::default(), now, &question)?;
+        servers.push((None, answers));
+    }
+    if arguments.json {
+        let whole = |(pid, answers): &(Option<u32>, Vec<Explained>)| {
+            // Asked about no dialect, the word at the top is that of SMB 2 and 3.
+            let mut object = json!(answers.last());
+            if let Json::Object(object) = &mut object {
+                object.insert("pid".to_owned(), json!(pid));
+                object.insert("dialects".to_owned(), json!(answers));
+            }
+            object
+        };
+        let mut all: Vec<Json> = servers.iter().map(whole).collect();
+        let mut first = all.first().cloned().unwrap_or_default();
+        if all.len() > 1
+            && let Json::Object(object) = &mut first
+        {
+            object.insert("servers".to_owned(), Json::Array(std::mem::take(&mut all)));
+        }
+        return say_json(&first);
+    }
+    let several = servers.len() > 1;
+    for (pid, answers) in &servers {
+        match pid {
+            Some(pid) if several => say(&format!("server {pid}")),
+            Some(_) => {}
+            None => say("no server is running; one that is started now would answer:"),
+        }
+        for answer in answers {
+            say(&format!("{} [{}]", printable(&answer.text), answer.reason));
+        }
+    }
+    Ok(())
+}
+
+fn session(arguments: &ExplainArguments, id: u64) -> Outcome {
+    let (state, _) = arguments.place.state()?;
+    let mut found: Option<SessionRow> = None;
+    for asked in ask_all(&state, &Request::Sessions, PATIENCE) {
+        if let Ok(Answer::Sessions { sessions }) = asked.answer {
+            found = found.or_else(|| sessions.into_iter().find(|session| session.id == id));
+        }
+    }
+    let row = found.ok_or_else(|| {
+        format!(
+            "there is no session {id} in a server with the state folder {}",
+            state.folder().display()
+        )
+    })?;
+    let outcome = if row.signed || row.encrypted.is_some() {
+        Meeting::Signed
+    } else {
+        Meeting::Unsigned
+    };
+    let reason = match (&row.encrypted, row.signed) {
+        (Some(_), false) => Reason::Encrypted.code().to_owned(),
+        _ => row.reason.clone(),
+    };
+    let because = Reason::ALL
+        .iter()
+        .find(|one| one.code() == reason)
+        .map_or_else(
+            || reason.clone(),
+            |one| {
+                one.documentation()
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            },
+        );
+    let who = if row.user.is_empty() {
+        row.identity.clone()
+    } else {
+        row.user.clone()
+    };
+    let how = match (&row.encrypted, row.signed, &row.algorithm) {
+        (Some(cipher), _, _) => format!("encrypted with {cipher}"),
+        (None, true, Some(algorithm)) => format!("signed with {algorithm}"),
+        (None, true, None) => "signed".to_owned(),
+        (None, false, _) => "not signed".to_owned(),
+    };
+    let text = printable(&format!(
+        "session {id} of {who} from {} ({}): {how}. {because}",
+        row.address, row.dialect
+    ));
+    if arguments.json {
+        return say_json(&json!({
+            "outcome": outcome,
+            "reason": reason,
+            "text": text,
+            "session": row,
+        }));
+    }
+    say(&format!("{text} [{reason}]"));
+    Ok(())
+}
