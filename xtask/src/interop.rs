@@ -16,6 +16,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("tools", suites::tools::run),
     ("live", suites::live::run),
     ("tamper", suites::tamper::run),
+    ("attack", suites::attack::run),
     ("scan", suites::scan::run),
 ];
 

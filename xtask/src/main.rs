@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "commands print their results")]
 
+mod attack;
 mod capture;
 mod ci;
 mod fuzz;
@@ -29,9 +30,11 @@ cargo xtask COMMAND
   test [--full]              everything: unit tests, then real clients against the built binary
   interop [--full] [--binary FILE] [SUITE..]
                              only the real clients; --full adds the 1 GiB file and 5,000 small ones
-                             suites: captures matrix python tools live tamper
+                             suites: captures matrix python tools live tamper attack
   ci                         format, lints, documentation, dependency edges, sizes of files
   fuzz [--minutes N] [TARGET..]   every fuzz target in turn, seeds from the captures
+  attack [--subject ours,smbd] [--dialects D,..] [--only TEXT] [--out FILE] [--binary FILE]
+                             a man in the middle between real clients and a server: tables
   torture LIST [--sign required] [--only TEXT] [--out FILE] [--jobs N]
                              smbtorture tests of testdata/lists/LIST.txt (or a file)
   versus [--mib N] [--runs N] [--dialects D,..] [--protect P,..] [--ops get,put] [--json FILE]
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         "interop" => interop::only(&args),
         "ci" => ci::run(),
         "fuzz" => fuzz::run(&args),
+        "attack" => attack::run(&args),
         "torture" => torture::run(&args),
         "versus" => versus::run(&args),
         "soak" => soak::run(&args),

@@ -23,6 +23,11 @@ pub(crate) enum From {
 /// Gives whether anything was altered.
 pub(crate) trait Tamper: Send {
     fn frame(&mut self, from: From, frame: Vec<u8>) -> (Vec<Vec<u8>>, bool);
+
+    /// Frames to send back to who sent the last one.
+    fn answers(&mut self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
 }
 
 /// A running proxy; ends when dropped.
@@ -86,25 +91,32 @@ fn relay(
 ) {
     let _ = from.set_read_timeout(Some(Duration::from_secs(120)));
     while let Some(frame) = read_frame(&mut from) {
-        let (frames, changed) = match tamper.lock() {
-            Ok(mut t) => t.frame(who, frame),
+        let (frames, changed, back) = match tamper.lock() {
+            Ok(mut t) => {
+                let (frames, changed) = t.frame(who, frame);
+                (frames, changed, t.answers())
+            }
             Err(_) => break,
         };
         if changed {
             altered.fetch_add(1, Ordering::Relaxed);
         }
-        let mut out = Vec::new();
-        for frame in frames {
-            let length = u32::try_from(frame.len()).unwrap_or(0);
-            out.extend_from_slice(&length.to_be_bytes());
-            out.extend_from_slice(&frame);
-        }
-        if to.write_all(&out).is_err() {
+        if to.write_all(&framed(&frames)).is_err() || from.write_all(&framed(&back)).is_err() {
             break;
         }
     }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);
+}
+
+fn framed(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for frame in frames {
+        let length = u32::try_from(frame.len()).unwrap_or(0);
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(frame);
+    }
+    out
 }
 
 fn read_frame(from: &mut TcpStream) -> Option<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! The suites of real clients, one file each.
 
+pub(crate) mod attack;
 pub(crate) mod captures;
 pub(crate) mod live;
 pub(crate) mod matrix;
