@@ -103,3 +103,28 @@ async fn wrong_passwords_guests_and_anonymous() {
         assert!(nobody.shares().await.is_ok());
     }
 }
+
+#[tokio::test]
+async fn the_highest_dialect_of_both_is_taken() {
+    for (highest, expected) in [
+        ("NT1", Dialect::Smb1),
+        ("SMB2_02", Dialect::Smb202),
+        ("SMB2_10", Dialect::Smb210),
+        ("SMB3_11", Dialect::Smb311),
+    ] {
+        let more = format!(" server max protocol = {highest}");
+        let Some(smbd) = Smbd::start("auto", &more) else {
+            return;
+        };
+        let connection = client(Signing::Required, true)
+            .dialects(Dialect::Smb1, Dialect::Smb311)
+            .build()
+            .connect(&smbd.address())
+            .await
+            .unwrap();
+        assert_eq!(connection.info().dialect, expected);
+        let share = connection.share("share").await.unwrap();
+        share.write("proof.txt", b"written").await.unwrap();
+        assert_eq!(share.read("proof.txt").await.unwrap(), b"written");
+    }
+}

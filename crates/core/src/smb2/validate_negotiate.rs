@@ -34,12 +34,15 @@ pub fn validate(cx: &Context<'_>, input: &[u8], max_output: u32) -> Validated {
         && sent.capabilities == negotiated.client_capabilities.bits()
         && sent.security_mode == negotiated.client_security_mode.bits()
         && sent.dialects == negotiated.client_dialects;
-    // An SMB1 NEGOTIATE that was answered with 2.0.2 carried none of these. A client
-    // that has no later dialect (smbclient limited to 2.0.2) lost nothing by it;
-    // from any other somebody took them away.
+    // An SMB1 NEGOTIATE that was answered with 2.0.2 carried none of these. Where
+    // 2.0.2 is the best that both have (smbclient limited to it, or this server)
+    // nothing was lost by it; else somebody took the better ones away.
+    let config = cx.link.server.config.load();
+    let allowed = config.min_dialect as u16..=config.max_dialect as u16;
+    let best = sent.dialects.iter().filter(|d| allowed.contains(d)).max();
     let only_2_0_2 = negotiated.multi_protocol
         && negotiated.dialect == dialect::SMB_2_0_2
-        && sent.dialects == [dialect::SMB_2_0_2];
+        && best == Some(&dialect::SMB_2_0_2);
     if !same && !only_2_0_2 {
         return Validated::Drop("negotiation was tampered with");
     }

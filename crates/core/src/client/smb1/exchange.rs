@@ -33,6 +33,35 @@ pub(super) enum Body {
     Transaction(Box<Transfer>),
 }
 
+/// What a request must wait for. Servers are not at their best when a file is
+/// closed while it is read (smbd 4.17 dies of it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// For nothing.
+    Free,
+    /// For nothing; it reads or writes this FID.
+    Io(u16),
+    /// For what reads and writes this FID.
+    Close(u16),
+    /// For what reads and writes on its tree.
+    Tree,
+    /// For everything that reads and writes.
+    Session,
+}
+
+impl Order {
+    /// Whether a request of this order, on this tree, must wait for another.
+    fn waits(self, tid: u16, other: Self, other_tid: u16) -> bool {
+        let Self::Io(busy) = other else { return false };
+        match self {
+            Self::Free | Self::Io(_) => false,
+            Self::Close(fid) => fid == busy,
+            Self::Tree => tid == other_tid,
+            Self::Session => true,
+        }
+    }
+}
+
 /// A request to be made.
 pub(super) struct Request {
     /// Command code.
@@ -51,6 +80,8 @@ pub(super) struct Request {
     pub(super) patient: bool,
     /// Nothing else may be on its way.
     pub(super) alone: bool,
+    /// What must be over before.
+    pub(super) order: Order,
 }
 
 impl Request {
@@ -65,6 +96,7 @@ impl Request {
             flags2: Flags2::empty(),
             patient: false,
             alone: false,
+            order: Order::Free,
         }
     }
 }
@@ -86,8 +118,9 @@ pub(super) struct Pending {
     cancelled: bool,
     sent: Duration,
     transaction: Option<Box<Transfer>>,
+    order: Order,
     /// Place among all that were sent.
-    pub(super) order: u64,
+    pub(super) place: u64,
     pub(super) then: Then,
 }
 
@@ -179,20 +212,41 @@ impl Smb1 {
 
     /// Sends what waits, as far as there is room.
     pub(super) fn pump(&mut self, link: &mut Link) {
-        while link.closed().is_none() {
-            let Some(next) = self.waiting.front() else {
+        let mut place = 0;
+        while link.closed().is_none() && self.pending.len() < self.server.requests {
+            let Some(next) = self.waiting.get(place) else {
                 return;
             };
-            let busy = !self.pending.is_empty();
-            let first_logon = self.logon.is_running() && !self.signing.is_active();
-            if self.pending.len() >= self.server.requests
-                || (next.request.alone && busy && !self.signing.is_active())
-                || (first_logon && !next.request.alone)
-            {
+            let active = self.signing.is_active();
+            if next.request.alone && !self.pending.is_empty() && !active {
                 return;
             }
-            if let Some(next) = self.waiting.pop_front() {
+            if self.logon.is_running() && !active && !next.request.alone {
+                return;
+            }
+            if self.must_wait(&next.request, place) {
+                place += 1;
+                continue;
+            }
+            if let Some(next) = self.waiting.remove(place) {
                 self.dispatch(link, next);
+            }
+        }
+    }
+
+    /// Whether something that is to be over before is on its way, or waits in
+    /// front of this place.
+    fn must_wait(&self, request: &Request, place: usize) -> bool {
+        let waits = |order, tid| request.order.waits(request.tid, order, tid);
+        match request.order {
+            Order::Free | Order::Io(_) => false,
+            _ => {
+                self.pending.values().any(|p| waits(p.order, p.header.tid))
+                    || self
+                        .waiting
+                        .iter()
+                        .take(place)
+                        .any(|w| waits(w.request.order, w.request.tid))
             }
         }
     }
@@ -240,7 +294,8 @@ impl Smb1 {
                 cancelled: false,
                 sent: self.now.monotonic,
                 transaction,
-                order: self.server.order,
+                order: request.order,
+                place: self.server.order,
                 then,
             },
         );

@@ -6,7 +6,7 @@ use countersign_wire::smb1::files::{CloseWords, FlushWords, LockType, LockingAnd
 use countersign_wire::smb1::{Block, Command, HEADER};
 
 use super::Smb1;
-use super::exchange::{Reply, Request};
+use super::exchange::{Order, Reply, Request};
 use super::list::Search;
 use crate::client::call::{Answer, Break, Caching, CallId, OpenId, TreeId};
 use crate::client::engine::{Event, Link};
@@ -45,6 +45,18 @@ pub(super) struct Handle {
     pub(super) tid: u16,
     pub(super) fid: u16,
     pub(super) pipe: bool,
+}
+
+impl Handle {
+    /// The order of what reads and writes. A pipe's may never end, so nothing
+    /// waits for it.
+    pub(super) fn order(self) -> Order {
+        if self.pipe {
+            Order::Free
+        } else {
+            Order::Io(self.fid)
+        }
+    }
 }
 
 impl Smb1 {
@@ -205,5 +217,8 @@ pub(super) fn close_request(tid: u16, fid: u16) -> Request {
         fid,
         last_time_modified: 0,
     };
-    Request::new(Command::CLOSE, tid, words.to_vec(), Vec::new())
+    Request {
+        order: Order::Close(fid),
+        ..Request::new(Command::CLOSE, tid, words.to_vec(), Vec::new())
+    }
 }

@@ -51,6 +51,7 @@ impl Smb1 {
         let asked = read.max_count;
         let request = Request {
             patient: handle.pipe,
+            order: handle.order(),
             ..Request::new(Command::READ_ANDX, handle.tid, read.encode(), Vec::new())
         };
         self.send(link, id, request, move |me, link, reply| {
@@ -126,6 +127,7 @@ impl Smb1 {
         let request = Request {
             body: Body::Payload(data),
             patient: handle.pipe,
+            order: handle.order(),
             ..Request::new(Command::WRITE_ANDX, handle.tid, words, Vec::new())
         };
         self.send(link, id, request, move |me, link, reply| {

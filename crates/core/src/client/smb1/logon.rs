@@ -12,7 +12,7 @@ use countersign_wire::smb1::session_setup_andx::{
 use countersign_wire::smb1::{Capabilities, Command, HEADER};
 
 use super::Smb1;
-use super::exchange::{Reply, Request};
+use super::exchange::{Order, Reply, Request};
 use crate::client::call::{Answer, CallId, LogonKey};
 use crate::client::config::ClassicResponse;
 use crate::client::engine::{Link, LoggedOn};
@@ -281,7 +281,10 @@ impl Smb1 {
 
     /// Ends the session.
     pub(super) fn logoff(&mut self, link: &mut Link, id: CallId) -> Result<(), Failure> {
-        let request = Request::new(Command::LOGOFF_ANDX, 0, Vec::new(), Vec::new());
+        let request = Request {
+            order: Order::Session,
+            ..Request::new(Command::LOGOFF_ANDX, 0, Vec::new(), Vec::new())
+        };
         self.send(link, id, request, move |me, link, reply| {
             let done = reply.and_then(Reply::success).map(|_| {
                 me.uid = 0;

@@ -240,7 +240,7 @@ impl Protocol for Smb1 {
         self.logon = Logon::None;
         let waiting = core::mem::take(&mut self.waiting);
         let pending = core::mem::take(&mut self.pending);
-        let mut then: Vec<_> = pending.into_values().map(|p| (p.order, p.then)).collect();
+        let mut then: Vec<_> = pending.into_values().map(|p| (p.place, p.then)).collect();
         // In the order in which they were sent.
         then.sort_unstable_by_key(|(order, _)| *order);
         for then in then

@@ -8,7 +8,7 @@ use countersign_wire::smb1::tree::{
 use countersign_wire::smb1::{Command, HEADER};
 
 use super::Smb1;
-use super::exchange::{Reply, Request};
+use super::exchange::{Order, Reply, Request};
 use super::handles::Tree;
 use crate::client::call::{Answer, CallId, ShareKind, TreeConnected, TreeId};
 use crate::client::engine::Link;
@@ -67,16 +67,21 @@ impl Smb1 {
     ) -> Result<(), Failure> {
         let gone = self.trees.remove(&tree).ok_or(Failure::UnknownHandle)?;
         self.opens.retain(|_, open| open.tree != tree);
-        let request = Request::new(Command::TREE_DISCONNECT, gone.tid, Vec::new(), Vec::new());
-        self.send_simple(link, id, request);
+        self.send_simple(link, id, disconnect_request(gone.tid));
         Ok(())
     }
 
     /// Disconnects what nobody waits for.
     pub(super) fn disconnect_quietly(&mut self, link: &mut Link, tree: TreeId) {
         if let Some(gone) = self.trees.remove(&tree) {
-            let request = Request::new(Command::TREE_DISCONNECT, gone.tid, Vec::new(), Vec::new());
-            self.send(link, None, request, |_, _, _| {});
+            self.send(link, None, disconnect_request(gone.tid), |_, _, _| {});
         }
+    }
+}
+
+fn disconnect_request(tid: u16) -> Request {
+    Request {
+        order: Order::Tree,
+        ..Request::new(Command::TREE_DISCONNECT, tid, Vec::new(), Vec::new())
     }
 }

@@ -676,6 +676,41 @@ fn a_call_that_was_given_up_leaves_nothing_open() {
 }
 
 #[test]
+fn a_file_is_closed_when_nothing_reads_it_any_more() {
+    everywhere(|rig, tree| {
+        let opened = rig.open(tree, all_access("read")).unwrap();
+        write_all(rig, opened.open, &pattern(100_000));
+        let reads: Vec<_> = (0..80)
+            .map(|_| {
+                rig.submit(Call::Read {
+                    open: opened.open,
+                    offset: 0,
+                    length: 1000,
+                })
+            })
+            .collect();
+        // More than may be on their way at once; some are given up.
+        for id in reads.iter().step_by(3) {
+            rig.engine.cancel(*id);
+        }
+        let close = rig.submit(Call::Close {
+            open: opened.open,
+            query: false,
+        });
+        let echo = rig.submit(Call::Echo);
+        assert!(matches!(rig.done(close), Ok(Answer::Closed(_))));
+        assert!(matches!(rig.done(echo), Ok(Answer::Done)));
+        let place = |command| rig.sent.iter().rposition(|m| m[4] == command);
+        assert!(place(Command::READ_ANDX) < place(Command::CLOSE));
+        assert!(place(Command::ECHO) < place(Command::CLOSE));
+        for (i, id) in reads.into_iter().enumerate() {
+            let result = rig.done(id);
+            assert_eq!(result.is_ok(), i % 3 != 0, "{i}: {result:?}");
+        }
+    });
+}
+
+#[test]
 fn named_pipes_transact() {
     everywhere(|rig, _| {
         let Ok(Answer::Tree(ipc)) = rig.call(Call::TreeConnect {

@@ -464,3 +464,32 @@ fn servers_that_cannot_be_worked_with() {
         ));
     }
 }
+
+#[test]
+fn the_highest_dialect_of_both_is_taken() {
+    use countersign_core::config::Dialect::{Smb1, Smb202, Smb210, Smb300, Smb311};
+    for (server_highest, client_highest, expected) in [
+        (Smb311, Smb311, Smb311),
+        (Smb300, Smb311, Smb300),
+        (Smb202, Smb311, Smb202),
+        (Smb311, Smb202, Smb202),
+        (Smb311, Smb210, Smb210),
+        (Smb1, Smb311, Smb1),
+        (Smb311, Smb1, Smb1),
+    ] {
+        let server = TestServer::new(|c| c.max_dialect = server_highest);
+        let mut config = client_config();
+        config.max_dialect = client_highest;
+        config.policy = client_policy(Value::Enabled, Value::Enabled);
+        let mut rig = Rig::new(&server, config);
+        let negotiated = rig.negotiated().unwrap();
+        assert_eq!(negotiated.dialect, expected);
+        let logged_on = rig.logon_as(&negotiated, "alice", PASSWORD).unwrap();
+        assert!(logged_on.signed);
+        let tree = rig.tree("share");
+        rig.open(tree, OpenRequest::existing("", AccessMask::READ_DATA))
+            .unwrap();
+        // What was begun with is SMB1 in any case.
+        assert_eq!(rig.sent[0][..4], *b"\xFFSMB");
+    }
+}
