@@ -72,14 +72,15 @@ pub use whole_file::{Progress, TransferOptions};
 
 pub use countersign_auth::{Initiated, Initiator, InitiatorError, InitiatorStep, NtHash};
 pub use countersign_core::client::{
-    Caching, ClientLimits, CloseReason, Encryption, Granted, OpenRequest, Payload, ShareKind,
-    Smb1Config,
+    Caching, ClassicResponse, ClientLimits, CloseReason, Encryption, Granted, OpenRequest, Payload,
+    ShareKind, Smb1Config,
 };
 pub use countersign_core::config::Dialect;
 pub use countersign_crypto::{Cipher, SigningAlgorithm};
 pub use countersign_policy::{Effective, Identity, Reason};
 pub use countersign_wire::dtyp::{SecurityDescriptor, SecurityInfo};
 pub use countersign_wire::fscc::{
-    AccessMask, CompletionFilter, CreateOptions, Disposition, FileAttributes, ShareAccess,
+    AccessMask, CompletionFilter, CreateOptions, Disposition, FileAttributes, OplockLevel,
+    ShareAccess,
 };
 pub use countersign_wire::{FileTime, Guid, NtStatus};

@@ -9,6 +9,7 @@
 
 pub mod duo;
 pub mod fuzz;
+pub mod fuzz_client;
 pub mod fuzz_engine;
 pub mod fuzz_pipes;
 pub mod fuzz_verifier;

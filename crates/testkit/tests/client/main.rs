@@ -9,6 +9,7 @@
 
 mod attacks;
 mod files;
+mod fuzzing;
 
 use std::sync::Arc;
 
