@@ -33,6 +33,7 @@ pub const ORACLES: &[(&str, Oracle)] = &[
     ("logon", crate::fuzz_pipes::logon),
     ("engine", crate::fuzz_engine::engine),
     ("verifier", crate::fuzz_verifier::verifier),
+    ("smb1_reply", crate::fuzz_smb1_client::smb1_reply),
 ];
 
 /// A decoder was called; whatever it says is fine.
@@ -270,6 +271,14 @@ pub fn write_seeds(captures: &std::path::Path, folder: &std::path::Path) -> std:
         seeds.insert(("verifier", [&[0][..], &capture].concat()));
         for seed in engine_seeds(&capture) {
             seeds.insert(("engine", seed));
+        }
+        let replies: Vec<_> = crate::pcapng::frames(&capture)
+            .into_iter()
+            .filter(|f| !f.from_client && f.bytes.first() == Some(&0xFF))
+            .map(|f| f.bytes)
+            .collect();
+        if !replies.is_empty() {
+            seeds.insert(("smb1_reply", crate::fuzz_smb1_client::seed(&replies)));
         }
         for frame in crate::pcapng::frames(&capture) {
             let bytes = frame.bytes;
