@@ -15,6 +15,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("python", suites::python::run),
     ("tools", suites::tools::run),
     ("live", suites::live::run),
+    ("audit", suites::audit::run),
     ("tamper", suites::tamper::run),
     ("attack", suites::attack::run),
     ("scan", suites::scan::run),

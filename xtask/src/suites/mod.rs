@@ -1,6 +1,7 @@
 //! The suites of real clients, one file each.
 
 pub(crate) mod attack;
+pub(crate) mod audit;
 pub(crate) mod captures;
 pub(crate) mod live;
 pub(crate) mod matrix;
