@@ -261,9 +261,9 @@ pub struct Affected {
     pub bytes: u64,
     /// Why: a stable code.
     pub reason: String,
-    /// Proven by its records. False: an SMB1 peer was never told that this server can
-    /// sign, so that it had no occasion to say that it can; or it spoke SMB1 and offered
-    /// SMB2 in an unknown dialect.
+    /// Proven by its records. False: an SMB1 peer that does not offer to sign may still
+    /// sign when it must ([MS-SMB] calls it Declined), unless a refusal showed that it does
+    /// not; or it spoke SMB1 and offered SMB2 in an unknown dialect.
     pub certain: bool,
     /// What signing would cost.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -324,7 +324,7 @@ pub fn what_if(rows: &[Row], standing: &Standing, changes: &[Change], now: u64) 
             Class::CutOff if way.dialect == "smb1" => match reason.as_str() {
                 "smb1-off" | "no-common-dialect" => way.offered == "smb1",
                 "guest-under-required" | "guest-refused" | "ntlmv1-refused" => true,
-                _ => way.announced || way.can_sign,
+                _ => way.can_sign || proven(rows, way),
             },
             _ => true,
         };
@@ -384,6 +384,19 @@ pub fn what_if(rows: &[Row], standing: &Standing, changes: &[Change], now: u64) 
         list.sort_by(|a, b| b.connections.cmp(&a.connections));
     }
     answer
+}
+
+/// Whether the same peer was turned away because it did not sign.
+fn proven(rows: &[Row], way: &Way) -> bool {
+    rows.iter().map(|row| &row.way).any(|other| {
+        other.outcome == Outcome::Refused
+            && matches!(
+                other.reason.as_str(),
+                "bad-signature" | "unsigned-on-required"
+            )
+            && (other.address, &other.machine, &other.user, &other.dialect)
+                == (way.address, &way.machine, &way.user, &way.dialect)
+    })
 }
 
 #[allow(

@@ -195,6 +195,12 @@ fn what_if(place: &Place, changes: &[Change], since: u64, json: bool) -> Outcome
         list("would be let in", &answer.let_in, "");
     }
     say(&format!("{} unaffected", answer.unaffected));
+    if answer.cut_off.iter().any(|peer| !peer.certain) {
+        say(
+            "not certain: an SMB1 peer that does not offer to sign may still sign when it \
+             must; only requiring it shows",
+        );
+    }
     Ok(())
 }
 

@@ -40,6 +40,11 @@ pub(super) async fn handle(cx: &mut Request, block: &Block<'_>) -> Answer {
         turned_away(cx, |sighting| sighting.because(refusal::LOCKED_OUT));
         return Err(Stop::Status(NtStatus::ACCOUNT_LOCKED_OUT));
     }
+    if cx.config.encrypt {
+        // Every session must be encrypted, and SMB1 cannot.
+        turned_away(cx, |sighting| sighting.because(refusal::CANNOT_ENCRYPT));
+        return Err(Stop::Status(NtStatus::ACCESS_DENIED));
+    }
     match request {
         SessionSetupRequest::Extended { words, blob, .. } => {
             if blob.len() > cx.config.limits.token_bytes {
