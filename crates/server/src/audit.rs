@@ -12,14 +12,14 @@ use countersign_audit::{
 };
 use countersign_core::config::Dialect;
 use countersign_core::observer::{Observer, Occasion, Sighting};
-use countersign_policy::{Effective, Exceptions, Identity};
+use countersign_policy::{AuditSwitch, Effective, Exceptions, Identity, Value};
 use parking_lot::Mutex;
 
 use crate::change::ChangeReport;
 use crate::config::Word;
 use crate::config::schema::{AuditSection, Config};
 use crate::state::State;
-use crate::store::now_ms;
+use crate::store::{LocalPolicy, now_ms};
 
 /// Hands on what the engine tells.
 pub struct Auditor {
@@ -76,12 +76,31 @@ fn keep(section: &AuditSection) -> KeepLimits {
     }
 }
 
-fn switches(section: &AuditSection) -> Switches {
+/// The switches in force: what `policy set` or `import` said, else the configuration.
+fn switches(section: &AuditSection, local: &LocalPolicy) -> Switches {
+    let said = |switch: AuditSwitch, otherwise: bool| match local
+        .audit
+        .get(&switch)
+        .map(|entry| entry.value)
+    {
+        Some(Value::Enabled) => true,
+        Some(Value::Disabled) => false,
+        Some(Value::NotDefined) | None => otherwise,
+    };
     Switches {
-        smb1_access: section.audit_smb1_access,
-        client_does_not_support_signing: section.audit_client_does_not_support_signing,
-        client_does_not_support_encryption: section.audit_client_does_not_support_encryption,
-        insecure_guest_logon: section.audit_insecure_guest_logon,
+        smb1_access: said(AuditSwitch::Smb1Access, section.audit_smb1_access),
+        client_does_not_support_signing: said(
+            AuditSwitch::ClientDoesNotSupportSigning,
+            section.audit_client_does_not_support_signing,
+        ),
+        client_does_not_support_encryption: said(
+            AuditSwitch::ClientDoesNotSupportEncryption,
+            section.audit_client_does_not_support_encryption,
+        ),
+        insecure_guest_logon: said(
+            AuditSwitch::ServerInsecureGuestLogon,
+            section.audit_insecure_guest_logon,
+        ),
     }
 }
 
@@ -90,7 +109,11 @@ impl Auditor {
     ///
     /// # Errors
     /// When the database cannot be opened.
-    pub fn start(state: &State, section: &AuditSection) -> Result<Option<Arc<Self>>, String> {
+    pub fn start(
+        state: &State,
+        section: &AuditSection,
+        local: &LocalPolicy,
+    ) -> Result<Option<Arc<Self>>, String> {
         if !section.enabled {
             return Ok(None);
         }
@@ -104,7 +127,7 @@ impl Auditor {
         Ok(Some(Arc::new(Self {
             feed: writer.feed().clone(),
             writer: Mutex::new(Some(writer)),
-            switches: ArcSwap::from_pointee(switches(section)),
+            switches: ArcSwap::from_pointee(switches(section, local)),
             waiting: AtomicBool::new(false),
             change: Mutex::new(None),
             effects: crate::change::path(state),
@@ -112,10 +135,15 @@ impl Auditor {
     }
 
     /// Another configuration is in force.
-    pub fn configure(&self, state: &State, section: &AuditSection) {
-        self.switches.store(Arc::new(switches(section)));
+    pub fn configure(&self, state: &State, section: &AuditSection, local: &LocalPolicy) {
+        self.switch(section, local);
         self.feed.set_sinks(sinks(section, state));
         self.feed.set_keep(keep(section));
+    }
+
+    /// Other switches are in force.
+    pub fn switch(&self, section: &AuditSection, local: &LocalPolicy) {
+        self.switches.store(Arc::new(switches(section, local)));
     }
 
     /// Waits until what was told is written.

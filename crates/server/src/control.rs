@@ -259,7 +259,9 @@ impl Control {
         in_force.stamps = stamps(&in_force.sources, &made.config);
         in_force.config = made.config;
         if let Some(auditor) = &self.auditor {
-            auditor.configure(&in_force.sources.state, &in_force.config.audit);
+            // A store that cannot be read was refused above.
+            let local = in_force.sources.store().load().unwrap_or_default();
+            auditor.configure(&in_force.sources.state, &in_force.config.audit, &local);
         }
         let cause = in_force.sources.configuration_cause();
         let applied = self.put_in_force(made.server, cause).await;
@@ -290,6 +292,9 @@ impl Control {
         let mut server = ServerConfig::clone(&self.server().config.load());
         server.policy = Arc::new(policy);
         let store = in_force.sources.store();
+        if let (Some(auditor), Ok(local)) = (&self.auditor, store.load()) {
+            auditor.switch(&in_force.config.audit, &local);
+        }
         let written = modified_ms(&store.path()).unwrap_or_else(now_ms);
         let last = store.last_change();
         let cause = Cause {

@@ -233,6 +233,28 @@ mod tests {
     }
 
     #[test]
+    fn simultaneous_changes_come_one_after_the_other() {
+        let (_folder, store) = store();
+        let later = now_ms() / 1000 + 1000;
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        store.add(exception(later)).unwrap();
+                    }
+                });
+            }
+        });
+        let stored = store.load().unwrap();
+        let ids: std::collections::BTreeSet<&str> = stored
+            .exceptions
+            .iter()
+            .map(|entry| entry.exception.id.as_str())
+            .collect();
+        assert_eq!((stored.exceptions.len(), ids.len()), (20, 20));
+    }
+
+    #[test]
     fn the_number_is_limited() {
         let (_folder, store) = store();
         let later = now_ms() / 1000 + 1000;

@@ -77,10 +77,12 @@ impl Running {
         let files = FileService::new(Arc::clone(&host) as _);
         let server = Server::new(server, files, host as _);
         // A server without records serves: losing them must not cost the files.
-        let auditor = Auditor::start(&sources.state, &config.audit).unwrap_or_else(|error| {
-            tracing::error!("nothing is recorded: {error}");
-            None
-        });
+        let local = sources.store().load().unwrap_or_default();
+        let auditor =
+            Auditor::start(&sources.state, &config.audit, &local).unwrap_or_else(|error| {
+                tracing::error!("nothing is recorded: {error}");
+                None
+            });
         if let Some(auditor) = &auditor {
             server.observe(Arc::clone(auditor) as _);
         }

@@ -42,6 +42,7 @@ pub(super) fn tell_servers(state: &State, done: &[Change], json: bool) -> Outcom
                 "satisfied": applied.satisfied,
                 "kept": applied.kept,
                 "ended": applied.ended,
+                "in_force_ms": applied.in_force_ms,
             })).collect::<Vec<_>>(),
             "failures": failures.iter().map(|(pid, error)| json!({
                 "pid": pid,
@@ -50,6 +51,7 @@ pub(super) fn tell_servers(state: &State, done: &[Change], json: bool) -> Outcom
             "satisfied": total.satisfied,
             "kept": total.kept,
             "ended": total.ended,
+            "in_force_ms": total.in_force_ms,
         }))?;
     } else {
         for change in done {
@@ -57,8 +59,8 @@ pub(super) fn tell_servers(state: &State, done: &[Change], json: bool) -> Outcom
         }
         for (pid, applied) in &servers {
             say(&format!(
-                "server {pid}: {} sessions satisfy the policy, {} kept though they do not, {} ended",
-                applied.satisfied, applied.kept, applied.ended
+                "server {pid}: {} sessions satisfy the policy, {} kept though they do not, {} ended; new connections obey since {} ms after the change",
+                applied.satisfied, applied.kept, applied.ended, applied.in_force_ms
             ));
         }
         if servers.is_empty() && failures.is_empty() {

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use clap::Args;
 use countersign_core::config::Dialect;
 use countersign_policy::explain::Outcome as Meeting;
-use countersign_policy::{Exceptions, Reason, Value};
+use countersign_policy::{Reason, Value};
 use countersign_server::admin::{Answer, Request, SessionRow, ask_all};
 use countersign_server::config::Word as _;
 use countersign_server::config::flags::parse_word;
+use countersign_server::exceptions::ExceptionStore;
 use countersign_server::explain::{Explained, Question, answer};
 use countersign_server::store;
 use serde_json::{Value as Json, json};
@@ -89,7 +90,11 @@ fn client(arguments: &ExplainArguments) -> Outcome {
     if servers.is_empty() {
         let policy = show::without_server(&arguments.place)?;
         let now = store::now_ms() / 1000;
-        let answers = answer(&policy, &Exceptions::default(), now, &question)?;
+        let exceptions = ExceptionStore::new(state)
+            .load()
+            .map_err(|error| error.to_string())?
+            .in_force(now);
+        let answers = answer(&policy, &exceptions, now, &question)?;
         servers.push((None, answers));
     }
     if arguments.json {

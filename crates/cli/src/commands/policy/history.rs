@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use countersign_server::change as effects;
 use countersign_server::store::PolicyStore;
 use serde_json::json;
 
@@ -12,12 +13,33 @@ use crate::output::{date, printable, say, say_json, table};
 
 pub(super) fn history(place: &Place, json: bool) -> Outcome {
     let (state, _) = place.state()?;
-    let changes = PolicyStore::new(state)
+    let changes = PolicyStore::new(state.clone())
         .history()
         .map_err(|error| error.to_string())?;
+    let effects = effects::load(&state);
     if json {
-        return say_json(&json!({ "changes": changes }));
+        return say_json(&json!({ "changes": changes, "effects": effects }));
     }
+    let effect = |at: u64| -> String {
+        let of_change: Vec<String> = effects
+            .iter()
+            .filter(|one| one.at == at && one.cause == "local policy")
+            .map(|one| {
+                let first = one
+                    .first_connection_ms
+                    .map_or_else(String::new, |ms| format!(", first connection {ms} ms"));
+                format!(
+                    "{} satisfied, {} kept, {} ended; in force {} ms{first}",
+                    one.satisfied, one.kept, one.ended, one.in_force_ms
+                )
+            })
+            .collect();
+        if of_change.is_empty() {
+            "-".to_owned()
+        } else {
+            of_change.join("; ")
+        }
+    };
     let undone: BTreeSet<u64> = changes
         .iter()
         .flat_map(|change| change.undoes.iter().copied())
@@ -43,10 +65,13 @@ pub(super) fn history(place: &Place, json: bool) -> Outcome {
                 shown(change.from),
                 shown(change.to),
                 how,
+                effect(change.at),
             ]
         })
         .collect();
-    let head = ["NUMBER", "WHEN", "WHO", "SETTING", "FROM", "TO", "HOW"];
+    let head = [
+        "NUMBER", "WHEN", "WHO", "SETTING", "FROM", "TO", "HOW", "SESSIONS",
+    ];
     say(&table(&head, &rows));
     Ok(())
 }
