@@ -323,8 +323,9 @@ pub fn what_if(rows: &[Row], standing: &Standing, changes: &[Change], now: u64) 
         let certain = match class {
             Class::CutOff if way.dialect == "smb1" => match reason.as_str() {
                 "smb1-off" | "no-common-dialect" => way.offered == "smb1",
-                "guest-under-required" | "guest-refused" | "ntlmv1-refused" => true,
-                _ => way.can_sign || proven(rows, way),
+                // Only whether it would sign is open.
+                "unsigned-on-required" => way.can_sign || proven(rows, way),
+                _ => true,
             },
             _ => true,
         };
