@@ -26,7 +26,8 @@ struct Reading {
 struct Writing {
     opened: Opened,
     handle: Handle,
-    data: Vec<u8>,
+    data: Payload,
+    length: usize,
     done: usize,
     last_write: Option<FileTime>,
 }
@@ -116,7 +117,8 @@ impl Smb1 {
                     let writing = Writing {
                         opened,
                         handle,
-                        data: data.data().to_vec(),
+                        length: data.len(),
+                        data,
                         done: 0,
                         last_write,
                     };
@@ -128,12 +130,18 @@ impl Smb1 {
     }
 
     fn write_on(&mut self, link: &mut Link, id: CallId, mut writing: Writing) {
-        let rest = writing.data.get(writing.done..).unwrap_or_default();
-        if rest.is_empty() {
+        if writing.done >= writing.length {
             return self.write_time(link, id, writing);
         }
-        let length = usize::try_from(self.max_write()).unwrap_or(usize::MAX);
-        let piece = Payload::copy_of(rest.get(..length.min(rest.len())).unwrap_or(rest));
+        let most = usize::try_from(self.max_write()).unwrap_or(usize::MAX);
+        let whole = writing.done == 0 && writing.length <= most;
+        let piece = if whole {
+            // From where it lies; there is nothing behind it to come back to.
+            core::mem::take(&mut writing.data)
+        } else {
+            let rest = writing.data.data().get(writing.done..).unwrap_or_default();
+            Payload::copy_of(rest.get(..most.min(rest.len())).unwrap_or(rest))
+        };
         let offset = u64::try_from(writing.done).unwrap_or(u64::MAX);
         self.write_then(
             link,
@@ -143,7 +151,7 @@ impl Smb1 {
             piece,
             false,
             move |me, link, count| match count {
-                Ok(0) => {
+                Ok(count) if count == 0 || (whole && !is_all(count, writing.length)) => {
                     me.close_quietly(link, writing.opened.open);
                     let failure = Failure::Malformed {
                         command: "WRITE_ANDX",
@@ -202,7 +210,7 @@ impl Smb1 {
     fn write_close(&mut self, link: &mut Link, id: CallId, writing: &Writing) {
         self.opens.remove(&writing.opened.open);
         let facts = Written {
-            end_of_file: u64::try_from(writing.data.len()).unwrap_or(u64::MAX),
+            end_of_file: u64::try_from(writing.length).unwrap_or(u64::MAX),
             last_write: writing
                 .last_write
                 .unwrap_or(writing.opened.facts.last_write),
@@ -217,4 +225,8 @@ impl Smb1 {
             me.finish(link, id, answer);
         });
     }
+}
+
+fn is_all(count: u32, length: usize) -> bool {
+    usize::try_from(count).is_ok_and(|count| count >= length)
 }
