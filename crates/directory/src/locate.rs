@@ -66,9 +66,7 @@ impl Locator {
         }
         let resolver = Resolver::system()?;
         if let Some(site) = self.site.as_deref().filter(|site| is_label(site)) {
-            let near = ask(&resolver, &in_site(site, domain))
-                .await
-                .unwrap_or_default();
+            let near = ask(&resolver, &in_site(site, domain)).await?;
             if let Ok(controller) = first(domain, near).await
                 && controller
                     .site

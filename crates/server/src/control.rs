@@ -7,16 +7,17 @@ use std::time::Duration;
 use countersign_auth::GuestRule;
 use countersign_core::config::Dialect;
 use countersign_core::{PolicyOutcome, Server, ServerConfig};
-use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason};
+use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason, Role};
 use tokio::sync::Mutex;
 
 use crate::admin::{Answer, Applied, Request, SessionRow, Status};
 use crate::audit::{self, Auditor};
 use crate::change::{self, Cause, ChangeReport};
 use crate::config::snapshot::{self, Parts, Shares};
-use crate::config::{Config, ConfigError, Flags, Word};
+use crate::config::{Config, ConfigError, Flags, GroupPolicySection, Word};
 use crate::exceptions::ExceptionStore;
 use crate::explain;
+use crate::group_policy::{GroupPolicy, GroupPolicyStore};
 use crate::shell::Shell;
 use crate::state::{ServerIdentity, Stamp, State};
 use crate::store::{self, PolicyStore, current_user, now_ms, user_name};
@@ -95,6 +96,9 @@ impl Sources {
             && kerberos.is_none()
             && config.authentication.guest == GuestRule::Never
             && !config.authentication.anonymous;
+        self.group_policy = GroupPolicyStore::new(self.state.clone())
+            .layers_of(&config)
+            .map_err(|e| other(e.to_string()))?;
         let policy = self.policy(&config)?;
         let exceptions = self.exceptions()?;
         let shares = self.shares.open(&config).map_err(other)?;
@@ -178,6 +182,7 @@ pub(crate) struct Stamps {
     users: Option<Stamp>,
     policy: Option<Stamp>,
     exceptions: Option<Stamp>,
+    group_policy: Option<Stamp>,
 }
 
 struct InForce {
@@ -194,6 +199,7 @@ pub struct Control {
     shell: Arc<Shell>,
     auditor: Option<Arc<Auditor>>,
     in_force: Mutex<InForce>,
+    group_policy: GroupPolicy,
 }
 
 impl Control {
@@ -214,12 +220,31 @@ impl Control {
                 stamps,
                 applied: Applied::default(),
             }),
+            group_policy: GroupPolicy::new(),
         })
     }
 
     /// The engine.
     pub fn server(&self) -> &Arc<Server> {
         self.shell.server()
+    }
+
+    /// Group Policy.
+    pub(crate) fn group_policy(&self) -> &GroupPolicy {
+        &self.group_policy
+    }
+
+    /// What is needed to ask for Group Policy: the section, the role, the host's name,
+    /// the state folder.
+    pub(crate) async fn group_policy_sources(&self) -> (GroupPolicySection, Role, String, State) {
+        let in_force = self.in_force.lock().await;
+        let config = &in_force.config;
+        (
+            config.group_policy.clone(),
+            config.policy.role,
+            snapshot::netbios_name(config),
+            in_force.sources.state.clone(),
+        )
     }
 
     /// Reads the configuration and the users again. What is wrong leaves the old
@@ -266,6 +291,7 @@ impl Control {
         let cause = in_force.sources.configuration_cause();
         let applied = self.put_in_force(made.server, cause).await;
         in_force.applied = applied;
+        self.group_policy.changed();
         tracing::info!("configuration reloaded");
         Ok(applied)
     }
@@ -317,6 +343,8 @@ impl Control {
         layers: GroupPolicyLayers,
     ) -> Result<Applied, ConfigError> {
         let mut in_force = self.in_force.lock().await;
+        let path = GroupPolicyStore::new(in_force.sources.state.clone()).path();
+        in_force.stamps.group_policy = Stamp::of(&path);
         let before = std::mem::replace(&mut in_force.sources.group_policy, layers);
         let policy = match in_force.sources.policy(&in_force.config) {
             Ok(policy) => policy,
@@ -429,6 +457,27 @@ impl Control {
         applied
     }
 
+    /// Another process asked for Group Policy and kept the answer.
+    async fn apply_stored_group_policy(&self) {
+        let (section, _, host, state) = self.group_policy_sources().await;
+        let store = GroupPolicyStore::new(state);
+        match store.load(&section, &host) {
+            Ok(stored) => {
+                let layers = stored
+                    .as_ref()
+                    .map(|stored| stored.conclusion.layers.clone())
+                    .unwrap_or_default();
+                self.group_policy.status.lock().applied = stored;
+                // What is wrong was logged.
+                let _ = self.apply_group_policy(layers).await;
+            }
+            Err(error) => {
+                tracing::error!("group policy refused, the old one stays in force: {error}");
+                self.in_force.lock().await.stamps.group_policy = Stamp::of(&store.path());
+            }
+        }
+    }
+
     /// Looks whether a file changed, and reads it.
     pub(crate) async fn look(&self) {
         let (before, now) = {
@@ -440,6 +489,8 @@ impl Control {
             let _ = self.reload().await;
         } else if before.policy != now.policy {
             let _ = self.apply_policy().await;
+        } else if before.group_policy != now.group_policy {
+            self.apply_stored_group_policy().await;
         }
         let seconds = now_ms() / 1000;
         let some_ended = self
@@ -498,6 +549,12 @@ impl Control {
                     let _ = tokio::task::spawn_blocking(flushed).await;
                 }
                 Answer::Done
+            }
+            Request::GroupPolicy => {
+                Answer::GroupPolicy(Box::new(self.group_policy.status.lock().clone()))
+            }
+            Request::RefreshGroupPolicy => {
+                Answer::GroupPolicy(Box::new(self.group_policy.refresh().await))
             }
             Request::Reload => self.reload().await.map_or_else(failed, Answer::Applied),
             Request::CloseSession { id } => match self.server().registry.get(id) {
@@ -630,5 +687,6 @@ fn stamps(sources: &Sources, config: &Config) -> Stamps {
         users: Stamp::of(&sources.user_file(config)),
         policy: Stamp::of(&sources.store().path()),
         exceptions: Stamp::of(&sources.exception_store().path()),
+        group_policy: Stamp::of(&GroupPolicyStore::new(sources.state.clone()).path()),
     }
 }

@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod exceptions;
 pub mod explain;
+pub mod group_policy;
 pub mod history;
 pub mod kerberos;
 pub mod run;

@@ -100,6 +100,7 @@ impl Running {
         let mut tasks = vec![
             tokio::spawn(socket.serve(Arc::clone(&control))),
             tokio::spawn(watch(Arc::clone(&control))),
+            tokio::spawn(crate::group_policy::run(Arc::clone(&control))),
         ];
         tasks.extend(
             names

@@ -11,6 +11,7 @@ use countersign_server::admin::{Answer, Request, ask_all};
 use countersign_server::audit::{database, standing as standing_of};
 use countersign_server::config::Config;
 use countersign_server::exceptions::ExceptionStore;
+use countersign_server::group_policy::GroupPolicyStore;
 use countersign_server::state::State;
 use countersign_server::store::{self, PolicyStore};
 
@@ -162,12 +163,15 @@ fn standing(state: &State, config: &Config) -> Result<Standing, String> {
     let error = |error: countersign_server::state::StateError| error.to_string();
     let local = PolicyStore::new(state.clone()).load().map_err(error)?;
     let stored = ExceptionStore::new(state.clone()).load().map_err(error)?;
+    let group = GroupPolicyStore::new(state.clone())
+        .layers_of(config)
+        .map_err(error)?;
     let policy = store::effective(
         &config.policy,
         countersign_policy::Settings::default(),
         store::now_ms(),
         &local,
-        &countersign_policy::GroupPolicyLayers::default(),
+        &group,
     )
     .with_exceptions(config.exceptions.allow);
     Ok(standing_of(config, &policy, &stored.in_force(now())))

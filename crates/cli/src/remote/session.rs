@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use countersign_client::location::Location;
 use countersign_client::{Client, Connection, Credentials, Effective, Error, Share, Signing};
-use countersign_policy::{GroupPolicyLayers, Setting, Settings};
+use countersign_policy::{Setting, Settings};
 use countersign_server::config::Config;
+use countersign_server::group_policy::GroupPolicyStore;
 use countersign_server::state::State;
 use countersign_server::store::{self, PolicyStore};
 
@@ -49,11 +50,13 @@ impl ConnectArguments {
             None => Config::default(),
         };
         let state = State::at(self.state.as_deref().or(config.state.as_deref()));
+        let group = GroupPolicyStore::new(state.clone())
+            .layers_of(&config)
+            .map_err(|error| error.to_string())?;
         let local = PolicyStore::new(state)
             .load()
             .map_err(|error| error.to_string())?;
         let said = self.sign.map_or_else(Settings::default, Signing::settings);
-        let group = GroupPolicyLayers::default();
         let policy = store::effective(&config.policy, said, store::now_ms(), &local, &group);
         match self.sign {
             Some(sign) => obeyed(sign, &policy).map(|()| policy),

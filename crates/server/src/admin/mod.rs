@@ -12,6 +12,7 @@ use countersign_policy::check::Hardening;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::{Explained, Question};
+use crate::group_policy::GroupPolicyStatus;
 
 pub use ask::{Asked, ask, ask_all};
 pub use serve::AdminSocket;
@@ -38,6 +39,10 @@ pub enum Request {
     Standing,
     /// Write down what the audit has seen so far.
     FlushAudit,
+    /// What Group Policy there is.
+    GroupPolicy,
+    /// Ask for Group Policy now.
+    RefreshGroupPolicy,
     /// Read the configuration file now.
     Reload,
     /// End a session.
@@ -74,6 +79,8 @@ pub enum Answer {
     Applied(Applied),
     /// To `Standing`.
     Standing(Box<Standing>),
+    /// To `GroupPolicy` and `RefreshGroupPolicy`.
+    GroupPolicy(Box<GroupPolicyStatus>),
     /// Done.
     Done,
     /// Not done.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::{Answer, Request, socket};
 use crate::control::Control;
@@ -19,8 +20,10 @@ use crate::state::{State, StateError};
 const REQUEST: u64 = 64 << 10;
 /// Requests served at once.
 const AT_ONCE: usize = 16;
-/// Time a peer has for its request.
+/// Time a peer has for its request, and for taking the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest time an answer may take: asking for Group Policy asks others.
+const LONGEST: Duration = Duration::from_secs(130);
 
 /// The admin socket of this process; removed when dropped.
 pub struct AdminSocket {
@@ -65,7 +68,7 @@ impl AdminSocket {
                 Ok((stream, _)) => {
                     let control = Arc::clone(&control);
                     tokio::spawn(async move {
-                        let _ = tokio::time::timeout(PATIENCE, answer(stream, &control)).await;
+                        answer(stream, &control).await;
                         drop(place);
                     });
                 }
@@ -93,20 +96,32 @@ impl Drop for AdminSocket {
     }
 }
 
-async fn answer(mut stream: UnixStream, control: &Control) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, control: &Control) {
     let (read, mut write) = stream.split();
     let mut line = String::new();
-    BufReader::new(read.take(REQUEST))
-        .read_line(&mut line)
-        .await?;
+    let mut read = BufReader::new(read.take(REQUEST));
+    match timeout(PATIENCE, read.read_line(&mut line)).await {
+        Ok(Ok(_)) => {}
+        _ => return,
+    }
     let answer = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => control.answer(request).await,
+        Ok(request) => timeout(LONGEST, control.answer(request))
+            .await
+            .unwrap_or_else(|_| Answer::Failed {
+                error: format!("no end within {} s", LONGEST.as_secs()),
+            }),
         Err(error) => Answer::Failed {
             error: error.to_string(),
         },
     };
-    let mut text = serde_json::to_string(&answer)?;
+    let Ok(mut text) = serde_json::to_string(&answer) else {
+        return;
+    };
     text.push('\n');
-    write.write_all(text.as_bytes()).await?;
-    write.shutdown().await
+    // A peer that no longer listens does not matter.
+    let _ = timeout(PATIENCE, async {
+        write.write_all(text.as_bytes()).await?;
+        write.shutdown().await
+    })
+    .await;
 }

@@ -2,6 +2,7 @@
 
 pub mod fields;
 pub mod flags;
+mod group_policy;
 pub mod reader;
 pub mod reference;
 pub mod schema;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub use countersign_core::config::OnTighten;
 pub use fields::{LogFormat, Word};
 pub use flags::{Flags, ShareFlag, UserFlag};
+pub use group_policy::{DEFAULT_KEYTAB, GroupPolicySection, REFRESH_SECONDS};
 pub use reader::Problem;
 pub use schema::{Config, DEFAULT_LISTEN};
 

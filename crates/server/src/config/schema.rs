@@ -12,6 +12,7 @@ use countersign_policy::check::Hardening;
 use countersign_policy::{Profile, Role, Settings, Value};
 
 use super::fields::{Bytes, HashText, LogFormat};
+use super::group_policy::GroupPolicySection;
 use super::reader::section;
 use crate::shell::ShellLimits;
 
@@ -56,6 +57,8 @@ section! {
         exceptions: ExceptionSection = ExceptionSection::default();
         /// The audit.
         audit: AuditSection = AuditSection::default();
+        /// Group Policy from Active Directory.
+        group_policy: GroupPolicySection = GroupPolicySection::default();
         /// Signing.
         signing: SigningSection = SigningSection::default();
         /// Encryption.

@@ -171,6 +171,15 @@ fn host_name() -> String {
     }
 }
 
+/// The server's NetBIOS name.
+pub fn netbios_name(config: &Config) -> String {
+    config
+        .netbios_name
+        .clone()
+        .unwrap_or_else(host_name)
+        .to_uppercase()
+}
+
 /// Makes the snapshot.
 pub fn server_config(parts: Parts<'_>) -> ServerConfig {
     let Parts {
@@ -182,11 +191,7 @@ pub fn server_config(parts: Parts<'_>) -> ServerConfig {
         kerberos,
     } = parts;
     let dialects = &config.dialects;
-    let netbios_name = config
-        .netbios_name
-        .clone()
-        .unwrap_or_else(host_name)
-        .to_uppercase();
+    let netbios_name = netbios_name(config);
     let rules = &config.authentication;
     let guest = rules.guest != GuestRule::Never;
     ServerConfig {

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::fields::Word;
 use super::flags::check_share_name;
+use super::group_policy::REFRESH_SECONDS;
 use super::reader::{Problem, Reader, Wrong, twice};
 use super::schema::Config;
 
@@ -24,6 +25,7 @@ pub(crate) fn check(config: &Config, text: &str, file: &Path) -> Result<(), Vec<
     checker.lists(config);
     checker.limits(config);
     checker.audit(config);
+    checker.group_policy(config);
     if checker.wrongs.is_empty() {
         return Ok(());
     }
@@ -203,6 +205,59 @@ impl Checker<'_> {
         }
     }
 
+    fn group_policy(&mut self, config: &Config) {
+        let section = &config.group_policy;
+        let mut wrong = |key: &'static str, why: String| {
+            self.wrong(&[Key("group-policy"), Key(key)], why);
+        };
+        if let Some(domain) = &section.domain
+            && !is_dns_name(domain)
+        {
+            wrong(
+                "domain",
+                format!("`{domain}` is not the DNS name of a domain"),
+            );
+        }
+        if let Some(controller) = &section.controller {
+            let host = match controller.rsplit_once(':') {
+                Some((host, port)) if port.parse::<u16>().is_ok() => host,
+                _ => controller,
+            };
+            if !is_dns_name(host) || host.parse::<std::net::IpAddr>().is_ok() {
+                let why = format!("`{controller}` is not a DNS name (Kerberos knows no addresses)");
+                wrong("controller", why);
+            }
+        }
+        if let Some(account) = &section.account {
+            let name = account.trim_end_matches('$');
+            if name.is_empty() || name.len() > 20 || name.contains(['@', '\\', '/', '$', '"']) {
+                wrong(
+                    "account",
+                    format!("`{account}` is not the name of a machine's account"),
+                );
+            }
+        }
+        if let Some(seconds) = section.refresh_seconds
+            && !REFRESH_SECONDS.contains(&seconds)
+        {
+            let (least, most) = (REFRESH_SECONDS.start(), REFRESH_SECONDS.end());
+            wrong(
+                "refresh-seconds",
+                format!("{seconds} is not between {least} and {most}"),
+            );
+        }
+        let other = section.account.is_some()
+            || section.keytab.is_some()
+            || section.controller.is_some()
+            || section.refresh_seconds.is_some();
+        if section.domain.is_none() && other {
+            self.wrong(
+                &[Key("group-policy")],
+                "there is no `domain`: nothing would be asked",
+            );
+        }
+    }
+
     fn limits(&mut self, config: &Config) {
         let limits = &config.limits;
         let bytes = [
@@ -245,6 +300,17 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// Labels of letters, digits and hyphens, at least two.
+fn is_dns_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    name.len() <= 253 && name.contains('.') && name.split('.').all(label)
 }
 
 /// Where in the text a value stands; where it is missing, what would contain it.

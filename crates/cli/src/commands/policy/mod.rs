@@ -4,6 +4,7 @@ mod change;
 mod check;
 mod exchange;
 mod explain;
+mod gpo;
 mod history;
 mod matrix;
 mod show;
@@ -43,6 +44,9 @@ pub(crate) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Group Policy from Active Directory
+    #[command(subcommand)]
+    Gpo(gpo::GpoCommand),
     /// Take settings out of the local policy
     Unset {
         /// The setting
@@ -129,6 +133,7 @@ where
 pub(crate) fn run(command: PolicyCommand) -> Outcome {
     match command {
         PolicyCommand::Show { place, json } => show::show(&place, json),
+        PolicyCommand::Gpo(command) => gpo::run(command),
         PolicyCommand::Set {
             assignments,
             place,

@@ -1,7 +1,8 @@
 //! `countersign policy show`.
 
-use countersign_policy::{Effective, GroupPolicyLayers, Setting, Settings};
+use countersign_policy::{Effective, Setting, Settings};
 use countersign_server::admin::{Answer, Request, ask_all};
+use countersign_server::group_policy::GroupPolicyStore;
 use countersign_server::store::{self, PolicyStore};
 use serde_json::{Map, Value as Json, json};
 
@@ -45,6 +46,9 @@ impl InForce {
 /// What a server started now would have.
 pub(super) fn without_server(place: &Place) -> Result<Effective, String> {
     let (state, config) = place.state()?;
+    let group = GroupPolicyStore::new(state.clone())
+        .layers_of(&config)
+        .map_err(|error| error.to_string())?;
     let local = PolicyStore::new(state)
         .load()
         .map_err(|error| error.to_string())?;
@@ -53,7 +57,7 @@ pub(super) fn without_server(place: &Place) -> Result<Effective, String> {
         Settings::default(),
         store::now_ms(),
         &local,
-        &GroupPolicyLayers::default(),
+        &group,
     ))
 }
 
