@@ -1,1 +1,100 @@
-//! A share mounted over FUSE.
+//! A share mounted over FUSE, for reading and writing, without libfuse: the kernel is
+//! spoken to through /dev/fuse, and mounted with mount(2) as root, with `fusermount3`
+//! otherwise.
+//!
+//! The kernel keeps attributes and names for [`MountOptions::attribute_timeout`]; file
+//! content goes through its page cache until a file is opened again. Writes go to the
+//! server at once. A file that is removed while it is open is gone for others when it
+//! is closed, as SMB has it.
+#![forbid(unsafe_code)]
+
+mod attributes;
+mod files;
+mod filesystem;
+mod nodes;
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use countersign_client::Share;
+use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use tokio::runtime::Handle;
+
+use filesystem::RemoteFilesystem;
+
+/// How a share is mounted.
+#[derive(Debug, Clone)]
+pub struct MountOptions {
+    /// What `mount` and `df` show as the source.
+    pub name: String,
+    /// Nothing may be changed.
+    pub read_only: bool,
+    /// Other users than the one who mounts may use it.
+    pub allow_other: bool,
+    /// Whose the files are.
+    pub uid: u32,
+    /// Whose group.
+    pub gid: u32,
+    /// Permissions of files.
+    pub file_mode: u16,
+    /// Permissions of folders.
+    pub folder_mode: u16,
+    /// How long the kernel keeps names and attributes.
+    pub attribute_timeout: Duration,
+}
+
+/// A mounted share; dropped, it is unmounted.
+#[derive(Debug)]
+pub struct Mounted {
+    session: BackgroundSession,
+}
+
+impl Mounted {
+    /// It was unmounted by somebody else.
+    pub fn is_over(&self) -> bool {
+        self.session.guard.is_finished()
+    }
+
+    /// Unmounts, and waits until the kernel is done with it. **Blocks.**
+    ///
+    /// # Errors
+    /// When it cannot be unmounted.
+    pub fn unmount(self) -> io::Result<()> {
+        self.session.umount_and_join()
+    }
+}
+
+/// Mounts a folder of a share (`root`, empty for all of it). **Blocks** until it is
+/// mounted; requests are worked on by `runtime`.
+///
+/// # Errors
+/// When FUSE is not there or not permitted, or the mount point is none.
+pub fn mount(
+    share: Share,
+    root: &str,
+    point: &Path,
+    options: MountOptions,
+    runtime: Handle,
+) -> io::Result<Mounted> {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::FSName(options.name.clone()),
+        MountOption::Subtype("countersign".to_owned()),
+        MountOption::NoDev,
+        MountOption::NoSuid,
+        if options.read_only {
+            MountOption::RO
+        } else {
+            MountOption::RW
+        },
+    ];
+    config.acl = if options.allow_other {
+        SessionACL::All
+    } else {
+        SessionACL::Owner
+    };
+    let filesystem = RemoteFilesystem::new(share, root, options, runtime);
+    let session = fuser::spawn_mount(filesystem, point, &config)?;
+    Ok(Mounted { session })
+}

@@ -82,9 +82,14 @@ fn obeyed(sign: Signing, policy: &Effective) -> Result<(), String> {
     Ok(())
 }
 
-/// Credentials of the Kerberos cache.
-pub(crate) fn kerberos(_: &ConnectArguments, _: &Location) -> Result<Credentials, String> {
-    Err("Kerberos is not built in".to_owned())
+/// Credentials of the Kerberos cache; a user with a realm names the ticket.
+pub(crate) fn kerberos(
+    arguments: &ConnectArguments,
+    location: &Location,
+) -> Result<Credentials, String> {
+    let user = arguments.user.as_deref().or(location.user.as_deref());
+    let principal = user.filter(|user| user.contains('@'));
+    Credentials::kerberos_cache(None, principal).map_err(|error| error.to_string())
 }
 
 impl Prepared {

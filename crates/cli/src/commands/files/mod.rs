@@ -7,11 +7,13 @@ mod find;
 mod get;
 mod ls;
 mod mkdir;
+mod mount;
 mod mv;
 mod put;
 mod rm;
 mod rmdir;
 mod shares;
+mod shell;
 mod stat;
 mod sync;
 mod tree;
@@ -56,6 +58,10 @@ pub(crate) enum FileCommand {
     Shares(Box<shares::SharesArguments>),
     /// Show and change who may do what with a remote file
     Acl(Box<acl::AclArguments>),
+    /// Work on a share with commands: history, completion
+    Shell(Box<shell::ShellArguments>),
+    /// Mount a share as a local folder (FUSE)
+    Mount(Box<mount::MountArguments>),
 }
 
 pub(crate) fn run(command: &FileCommand) -> Outcome {
@@ -76,5 +82,7 @@ pub(crate) fn run(command: &FileCommand) -> Outcome {
         FileCommand::Watch(arguments) => watch::run(arguments),
         FileCommand::Shares(arguments) => shares::run(arguments),
         FileCommand::Acl(arguments) => acl::run(arguments),
+        FileCommand::Shell(arguments) => shell::run(arguments),
+        FileCommand::Mount(arguments) => mount::run(arguments),
     }
 }
