@@ -16,6 +16,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("tools", suites::tools::run),
     ("live", suites::live::run),
     ("audit", suites::audit::run),
+    ("commands", suites::commands::run),
     ("tamper", suites::tamper::run),
     ("attack", suites::attack::run),
     ("scan", suites::scan::run),

@@ -3,6 +3,7 @@
 pub(crate) mod attack;
 pub(crate) mod audit;
 pub(crate) mod captures;
+pub(crate) mod commands;
 pub(crate) mod live;
 pub(crate) mod matrix;
 pub(crate) mod python;
