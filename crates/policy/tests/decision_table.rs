@@ -1,4 +1,4 @@
-//! The whole decision table, settings × dialect × identity × state of the message,
+//! The whole decision table, settings × role × dialect × identity × state of the message,
 //! compared with the reviewed `decision-table.txt`. Every case is computed; cases that
 //! differ in one dimension only and come out the same share a line (`*`: whatever the
 //! value). After an intended change of
@@ -14,10 +14,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use countersign_policy::explain::{Meeting, explain};
 use countersign_policy::{
-    CommandClass, Effective, Facts, Family, Identity, LiveChange, MessageFacts, MessageState,
-    Moment, PeerFlags, RefuseStatus, ReplyKind, SessionFacts, SessionMoment, Setting, Settings,
-    Side, SignedSoFar, Value, Verdict, live_change, reply_is_signed, request_is_signed, verdict,
+    CommandClass, Effective, Exception, Facts, Family, Identity, Layers, LiveChange, MessageFacts,
+    MessageState, Moment, PeerFlags, Profile, RefuseStatus, ReplyKind, Role, SessionFacts,
+    SessionMoment, Setting, Settings, ShareMoment, Side, SignedSoFar, Value, Verdict, live_change,
+    reply_is_signed, request_is_signed, verdict,
 };
 
 const SIDES: [Side; 2] = [Side::Server, Side::Client];
@@ -544,6 +546,217 @@ fn live(out: &mut String) {
     cases.write(out);
 }
 
+/// What the profiles come to: every role, both sides, both protocol families.
+fn profiles(out: &mut String) {
+    let mut cases = Cases::new(
+        "profiles, where no other layer speaks",
+        &["profile", "role", "side", "dialect"],
+    );
+    for profile in Profile::ALL {
+        for role in Role::ALL {
+            let policy = Layers::new(profile, role).effective();
+            for side in SIDES {
+                for family in FAMILIES {
+                    let verdict = verdict(&Facts {
+                        side,
+                        family,
+                        policy: &policy,
+                        moment: Moment::Negotiate(PeerFlags::default()),
+                        exception: None,
+                    });
+                    let posture = match side {
+                        Side::Server => policy.server_posture(),
+                        Side::Client => policy.client_posture(),
+                    };
+                    let outcome = match family {
+                        Family::Smb1 => format!("{posture}: {}", show(verdict)),
+                        _ => show(verdict),
+                    };
+                    cases.case(
+                        &[
+                            profile.name(),
+                            role.name(),
+                            &format!("{side:?}"),
+                            &format!("{family:?}"),
+                        ],
+                        outcome,
+                    );
+                }
+            }
+        }
+    }
+    cases.write(out);
+}
+
+/// Both sides together: what negotiation and logon end in.
+fn meetings(out: &mut String) {
+    let mut cases = Cases::new(
+        "a client and a server meet",
+        &[
+            "dialect",
+            "identity",
+            "client always",
+            "client if-agrees",
+            "client off means",
+            "server always",
+            "server if-agrees",
+            "server off means",
+        ],
+    );
+    for family in FAMILIES {
+        for identity in IDENTITIES {
+            for (of_client, client) in policies(Side::Client) {
+                for (of_server, server) in policies(Side::Server) {
+                    let found = explain(&Meeting {
+                        server: &server,
+                        client: &client,
+                        family,
+                        identity,
+                        exception: None,
+                        share: None,
+                    });
+                    let [client_always, client_if, client_off] = of_client;
+                    let [server_always, server_if, server_off] = of_server;
+                    cases.case(
+                        &[
+                            &format!("{family:?}"),
+                            &format!("{identity:?}"),
+                            client_always,
+                            client_if,
+                            client_off,
+                            server_always,
+                            server_if,
+                            server_off,
+                        ],
+                        format!("{} [{}]", found.outcome, found.reason),
+                    );
+                }
+            }
+        }
+    }
+    cases.write(out);
+}
+
+fn exception(guests: bool, no_ipc: bool) -> Exception {
+    Exception {
+        id: "scanners".to_owned(),
+        client: "10.0.5.0/24".parse().unwrap(),
+        account: None,
+        machine: None,
+        shares: vec!["scans".to_owned()],
+        until: u64::MAX,
+        reason: "old firmware".to_owned(),
+        read_only: false,
+        no_ipc,
+        guests,
+    }
+}
+
+/// What an exception changes, and that it changes nothing where the policy forbids it
+/// or requires nothing.
+fn exceptions(out: &mut String) {
+    let mut logons = Cases::new(
+        "server, a logon succeeded, with an exception for the peer",
+        &[
+            "dialect",
+            "always",
+            "if-agrees",
+            "exceptions",
+            "exception",
+            "identity",
+            "key",
+            "peer",
+        ],
+    );
+    let mut shares = Cases::new(
+        "server, a share is asked for",
+        &["always", "exceptions", "exception", "share", "session"],
+    );
+    for allowed in [true, false] {
+        let said = yes(allowed, "allowed", "forbidden");
+        for ([always, if_agrees, off], policy) in policies(Side::Server) {
+            if off == "declined" {
+                continue;
+            }
+            let policy = policy.with_exceptions(allowed);
+            for guests in [false, true] {
+                let exception = exception(guests, false);
+                for family in FAMILIES {
+                    for identity in IDENTITIES {
+                        for key in [false, true] {
+                            for peer in PEERS {
+                                let logon = SessionMoment {
+                                    identity,
+                                    key,
+                                    peer,
+                                    established: None,
+                                    response: MessageState::Unsigned,
+                                };
+                                let facts = Facts {
+                                    side: Side::Server,
+                                    family,
+                                    policy: &policy,
+                                    moment: Moment::Session(logon),
+                                    exception: Some(&exception),
+                                };
+                                logons.case(
+                                    &[
+                                        &format!("{family:?}"),
+                                        always,
+                                        if_agrees,
+                                        said,
+                                        yes(guests, "guests too", "users"),
+                                        &format!("{identity:?}"),
+                                        yes(key, "key", "no-key"),
+                                        peer_name(peer),
+                                    ],
+                                    show(verdict(&facts)),
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+            if if_agrees != "enabled" {
+                continue;
+            }
+            for (name, exception) in [
+                ("none", None),
+                ("with IPC$", Some(exception(false, false))),
+                ("no IPC$", Some(exception(false, true))),
+            ] {
+                for (asked, ipc) in [("SCANS", false), ("payroll", false), ("IPC$", true)] {
+                    for protected in [false, true] {
+                        let facts = Facts {
+                            side: Side::Server,
+                            family: Family::Smb311,
+                            policy: &policy,
+                            moment: Moment::Share(ShareMoment {
+                                name: asked,
+                                ipc,
+                                protected,
+                            }),
+                            exception: exception.as_ref(),
+                        };
+                        shares.case(
+                            &[
+                                always,
+                                said,
+                                name,
+                                asked,
+                                yes(protected, "protected", "unsigned"),
+                            ],
+                            show(verdict(&facts)),
+                        );
+                    }
+                }
+            }
+        }
+    }
+    logons.write(out);
+    shares.write(out);
+}
+
 #[test]
 fn the_decision_table_is_the_reviewed_one() {
     let mut table = String::from(
@@ -555,6 +768,9 @@ fn the_decision_table_is_the_reviewed_one() {
     messages(&mut table);
     sending(&mut table);
     live(&mut table);
+    profiles(&mut table);
+    meetings(&mut table);
+    exceptions(&mut table);
 
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/decision-table.txt");
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {

@@ -518,9 +518,11 @@ impl Control {
             },
             Request::Policy => Answer::policy(&self.server().config.load().policy),
             Request::Explain(question) => {
+                let spoken = self.in_force.lock().await.config.dialects.clone();
                 let server = self.server().config.load();
+                let (policy, exceptions) = (&server.policy, &server.exceptions);
                 let now = now_ms() / 1000;
-                match explain::answer(&server.policy, &server.exceptions, now, &question) {
+                match explain::answer(policy, exceptions, &spoken, now, &question) {
                     Ok(answers) => Answer::Explained { answers },
                     Err(error) => Answer::Failed { error },
                 }

@@ -10,6 +10,7 @@ use countersign_policy::{
 use serde::{Deserialize, Serialize};
 
 use crate::config::Word as _;
+use crate::config::schema::DialectSection;
 
 /// A client as the administrator describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,13 +63,15 @@ pub fn family(dialect: Dialect) -> Family {
     }
 }
 
-/// What would happen to that client. `now` is in seconds since 1970.
+/// What would happen to that client. `now` is in seconds since 1970. A dialect that is not
+/// spoken is judged all the same, and the text says so.
 ///
 /// # Errors
 /// A name in the question that is none.
 pub fn answer(
     policy: &Effective,
     exceptions: &Exceptions,
+    spoken: &DialectSection,
     now: u64,
     question: &Question,
 ) -> Result<Vec<Explained>, String> {
@@ -122,11 +125,15 @@ pub fn answer(
                 share,
             };
             let found = explain(&meeting);
+            let mut text = found.text(&meeting);
+            if !spoken.speaks(dialect) {
+                text.push_str(" The configuration leaves this dialect out, though (`[dialects]`).");
+            }
             Explained {
                 dialect: dialect.word().to_owned(),
                 outcome: found.outcome,
                 reason: found.reason.code().to_owned(),
-                text: found.text(&meeting),
+                text,
                 exception: exception.map(|exception| exception.id.clone()),
             }
         })

@@ -34,6 +34,11 @@ pub const ORACLES: &[(&str, Oracle)] = &[
     ("engine", crate::fuzz_engine::engine),
     ("verifier", crate::fuzz_verifier::verifier),
     ("smb1_reply", crate::fuzz_smb1_client::smb1_reply),
+    ("template_inf", crate::fuzz_templates::template_inf),
+    ("template_reg", crate::fuzz_templates::template_reg),
+    ("template_pol", crate::fuzz_templates::template_pol),
+    ("template_lgpo", crate::fuzz_templates::template_lgpo),
+    ("template_json", crate::fuzz_templates::template_json),
 ];
 
 /// A decoder was called; whatever it says is fine.
@@ -304,6 +309,9 @@ pub fn write_seeds(captures: &std::path::Path, folder: &std::path::Path) -> std:
             seeds.insert((name, bytes));
         }
     }
+    seeds.extend(crate::fuzz_templates::template_seeds(
+        &captures.join("../templates"),
+    )?);
     seeds.insert(("netbios", [&[0x81, 0, 0, 68][..], &nbss_request()].concat()));
     for (name, bytes) in &seeds {
         let place = folder.join(name);

@@ -13,6 +13,7 @@ pub mod fuzz_client;
 pub mod fuzz_engine;
 pub mod fuzz_pipes;
 pub mod fuzz_smb1_client;
+pub mod fuzz_templates;
 pub mod fuzz_verifier;
 pub mod memory;
 pub mod pcapng;

@@ -167,9 +167,7 @@ impl Config {
     pub fn hardening(&self) -> Hardening {
         let authentication = &self.authentication;
         Hardening {
-            smb1: self.dialects.smb1
-                || self.dialects.min == Dialect::Smb1
-                || self.dialects.max == Dialect::Smb1,
+            smb1: self.dialects.speaks(Dialect::Smb1),
             declined: self.policy.declined,
             ntlmv1_smb1: authentication.ntlmv1_smb1,
             ntlmv1_smb2: authentication.ntlmv1_smb2,
@@ -180,6 +178,16 @@ impl Config {
             failed_logon_delay: u64::try_from(authentication.failed_logon_delay.as_millis())
                 .unwrap_or(u64::MAX),
             ends_on_tighten: self.policy.on_tighten == OnTighten::End,
+        }
+    }
+}
+
+impl DialectSection {
+    /// Whether a dialect is spoken.
+    pub fn speaks(&self, dialect: Dialect) -> bool {
+        match dialect {
+            Dialect::Smb1 => self.smb1 || self.min == Dialect::Smb1 || self.max == Dialect::Smb1,
+            _ => (self.min..=self.max).contains(&dialect),
         }
     }
 }

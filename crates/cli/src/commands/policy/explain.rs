@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Outcome {
 }
 
 fn client(arguments: &ExplainArguments) -> Outcome {
-    let (state, _) = arguments.place.state()?;
+    let (state, config) = arguments.place.state()?;
     let question = Question {
         client_always: arguments.client_always,
         client_if_server_agrees: arguments.client_if_server_agrees,
@@ -94,7 +94,7 @@ fn client(arguments: &ExplainArguments) -> Outcome {
             .load()
             .map_err(|error| error.to_string())?
             .in_force(now);
-        let answers = answer(&policy, &exceptions, now, &question)?;
+        let answers = answer(&policy, &exceptions, &config.dialects, now, &question)?;
         servers.push((None, answers));
     }
     if arguments.json {
