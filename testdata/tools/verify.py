@@ -2,7 +2,7 @@
 """Independent check of every SMB signature in a packet capture.
 
 usage: verify.py [-v] [--json OUT] [--summary OUT] [--account NAME:PASSWORD]...
-                 [--port N]... capture.pcapng [...]
+                 [--keytab FILE] [--port N]... capture.pcapng [...]
 
 --json writes every checked signature, --summary one record for each TCP
 connection (time, dialect, counts, reasons, commands seen signed and unsigned).
@@ -513,6 +513,27 @@ def load_service_keys(path):
         if line.strip() and not line.startswith("#"):
             e, k = line.split()
             SERVICE_KEYS[int(e)] = bytes.fromhex(k)
+
+
+def load_keytab(path):
+    """MIT's keytab: big-endian, version 0x502, entries with their size in front"""
+    b = open(path, "rb").read()
+    at = 2
+    while at + 4 <= len(b):
+        size = struct.unpack_from(">i", b, at)[0]
+        at += 4
+        if size <= 0:                               # a hole
+            at -= size
+            continue
+        p = at
+        parts = struct.unpack_from(">H", b, p)[0] + 1  # the realm too
+        p += 2
+        for _ in range(parts):
+            p += 2 + struct.unpack_from(">H", b, p)[0]
+        p += 4 + 4 + 1                              # kind of name, time, version
+        etype, length = struct.unpack_from(">HH", b, p)
+        SERVICE_KEYS[etype] = b[p + 4:p + 4 + length]
+        at += size
 
 
 KRB_OID = bytes.fromhex("06092a864886f712010202")
@@ -1206,13 +1227,15 @@ if __name__ == "__main__":
         out = args[i + 1]
         del args[i:i + 2]
     summary = None
-    for option in ("--summary", "--account", "--port"):
+    for option in ("--summary", "--account", "--keytab", "--port"):
         while option in args:
             i = args.index(option)
             value = args[i + 1]
             del args[i:i + 2]
             if option == "--summary":
                 summary = value
+            elif option == "--keytab":
+                load_keytab(value)
             elif option == "--account":
                 ACCOUNTS.update([value.split(":", 1)])
             else:

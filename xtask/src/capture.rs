@@ -1,12 +1,14 @@
 //! Traffic on loopback, and the independent judge of its signatures.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::Res;
+use crate::lab::{Lab, SERVER_ADDRESS};
 use crate::process::{Beside, run};
 use crate::server::{PASSWORD, USER};
 use crate::workspace;
@@ -17,12 +19,31 @@ pub(crate) struct Capture {
     process: Beside,
     file: PathBuf,
     port: u16,
+    /// A program that connects to the port, and the service's keytab.
+    inside: Option<(Command, PathBuf)>,
 }
 
 impl Capture {
     pub(crate) fn start(dumpcap: &Path, folder: &Path, port: u16) -> Res<Self> {
+        Self::start_with(Command::new(dumpcap), folder, port, None)
+    }
+
+    /// The same in a lab, of a server at [`SERVER_ADDRESS`].
+    pub(crate) fn start_inside(lab: &Lab, dumpcap: &Path, folder: &Path, port: u16) -> Res<Self> {
+        let mut mark = lab.command("python3");
+        mark.arg(workspace::testdata("lab/ready.py"))
+            .args([SERVER_ADDRESS, &port.to_string()]);
+        let inside = Some((mark, lab.keytab()));
+        Self::start_with(lab.command(dumpcap), folder, port, inside)
+    }
+
+    fn start_with(
+        mut c: Command,
+        folder: &Path,
+        port: u16,
+        inside: Option<(Command, PathBuf)>,
+    ) -> Res<Self> {
         let file = folder.join(format!("port-{port}.pcapng"));
-        let mut c = std::process::Command::new(dumpcap);
         c.args(["-q", "-i", "lo", "-B", "64", "-f"])
             .arg(format!("tcp port {port}"));
         c.arg("-w").arg(&file);
@@ -36,6 +57,7 @@ impl Capture {
             process,
             file,
             port,
+            inside,
         })
     }
 
@@ -43,7 +65,16 @@ impl Capture {
     pub(crate) fn judge(mut self, python: &Path) -> Res<Vec<Connection>> {
         // A last connection whose packets show that all before were written.
         let marked = now();
-        let _ = std::net::TcpStream::connect(("127.0.0.1", self.port));
+        let keytab = match self.inside.take() {
+            None => {
+                let _ = std::net::TcpStream::connect(("127.0.0.1", self.port));
+                None
+            }
+            Some((mark, keytab)) => {
+                run(mark, Duration::from_secs(20))?;
+                Some(keytab)
+            }
+        };
         let end = std::time::Instant::now() + Duration::from_secs(3);
         let mut size = 0;
         loop {
@@ -55,7 +86,7 @@ impl Capture {
             size = now;
         }
         self.process.stop(Signal::INT, Duration::from_secs(10))?;
-        let all = judge_file(python, &self.file, self.port)?;
+        let all = judge_file(python, &self.file, self.port, keytab.as_deref())?;
         if !all.iter().any(|c| c.first >= marked - 0.01) {
             return Err("the capture lost its end".to_owned());
         }
@@ -141,8 +172,14 @@ fn sum(counts: &[(String, u64)], which: impl Fn(&str) -> bool) -> u64 {
         .sum()
 }
 
-/// Runs the verifier over a capture of a server on `port`.
-pub(crate) fn judge_file(python: &Path, file: &Path, port: u16) -> Res<Vec<Connection>> {
+/// Runs the verifier over a capture of a server on `port`; a keytab has the keys of
+/// Kerberos.
+fn judge_file(
+    python: &Path,
+    file: &Path,
+    port: u16,
+    keytab: Option<&Path>,
+) -> Res<Vec<Connection>> {
     let summary = file.with_extension("json");
     let mut c = std::process::Command::new(python);
     c.arg(workspace::testdata("tools/verify.py"))
@@ -155,6 +192,9 @@ pub(crate) fn judge_file(python: &Path, file: &Path, port: u16) -> Res<Vec<Conne
         &port.to_string(),
     ])
     .arg(file);
+    if let Some(keytab) = keytab {
+        c.arg("--keytab").arg(keytab);
+    }
     let out = run(c, Duration::from_secs(120))?;
     if !out.ok() {
         return Err(format!("the verifier: {}", out.tail()));

@@ -14,6 +14,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("matrix", suites::matrix::run),
     ("python", suites::python::run),
     ("tools", suites::tools::run),
+    ("kerberos", suites::kerberos::run),
     ("live", suites::live::run),
     ("audit", suites::audit::run),
     ("commands", suites::commands::run),

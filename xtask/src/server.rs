@@ -31,6 +31,7 @@ pub(crate) struct Setup {
     pub(crate) config: Option<String>,
     /// The lab it runs in, if any, and the address there.
     inside: Option<(Entry, String)>,
+    env: Vec<(&'static str, String)>,
 }
 
 /// A running server with one share named `share`.
@@ -52,6 +53,7 @@ impl Setup {
             flags: Vec::new(),
             config: None,
             inside: None,
+            env: Vec::new(),
         }
     }
 
@@ -79,7 +81,12 @@ impl Setup {
         self
     }
 
-    #[expect(dead_code, reason = "the suite of the domain comes next")]
+    /// With this in its environment.
+    pub(crate) fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.env.push((name, value.to_owned()));
+        self
+    }
+
     /// Runs it in a lab, where it listens on this address and port.
     pub(crate) fn inside(mut self, lab: &Lab, listen: &str) -> Self {
         self.inside = Some((lab.entry(), listen.to_owned()));
@@ -115,6 +122,9 @@ impl Setup {
             c.arg("--config").arg(path);
         }
         c.args(&self.flags);
+        for (name, value) in &self.env {
+            c.env(name, value);
+        }
         let mut process = Beside::start(c, &self.folder.join("server.log"))?;
         let port = process
             .until(Duration::from_secs(20), |line| {

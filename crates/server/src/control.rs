@@ -91,7 +91,7 @@ impl Sources {
         let file = users::load(&self.user_file(&config)).map_err(|e| other(e.to_string()))?;
         let users = users::together(file, &config.user, &self.flags.users)
             .map_err(|e| other(e.to_string()))?;
-        let kerberos = kerberos::open(&config.kerberos).map_err(other)?;
+        let kerberos = kerberos::open(&config).map_err(other)?;
         let deserted = users.users().next().is_none()
             && kerberos.is_none()
             && config.authentication.guest == GuestRule::Never

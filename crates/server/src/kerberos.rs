@@ -12,7 +12,7 @@ use countersign_gssapi::{
     ReplayCache, Step,
 };
 
-use crate::config::schema::KerberosSection;
+use crate::config::Config;
 
 /// The keys of a keytab.
 #[derive(Debug)]
@@ -25,8 +25,18 @@ pub struct Keytab {
 /// # Errors
 /// When the library is not installed, or the keytab cannot be used: in words for
 /// whoever starts the server.
-pub fn open(section: &KerberosSection) -> Result<Option<Arc<dyn KerberosService>>, String> {
+pub fn open(config: &Config) -> Result<Option<Arc<dyn KerberosService>>, String> {
+    let section = &config.kerberos;
     let Some(file) = &section.keytab else {
+        // The command line may name the keytab, so the file alone cannot tell.
+        if section.principal.is_some() || section.replay_cache.is_some() {
+            return Err("Kerberos is configured without a `keytab`".to_owned());
+        }
+        if !config.authentication.ntlm {
+            return Err(
+                "without NTLM a `keytab` must be set for Kerberos: nobody could log on".to_owned(),
+            );
+        }
         return Ok(None);
     };
     let library = Library::load().map_err(|missing| missing.to_string())?;
@@ -145,16 +155,27 @@ mod tests {
 
     #[test]
     fn off_without_a_keytab() {
-        assert!(open(&KerberosSection::default()).unwrap().is_none());
+        assert!(open(&Config::default()).unwrap().is_none());
+    }
+
+    fn with(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::default();
+        change(&mut config);
+        config
+    }
+
+    #[test]
+    fn what_makes_no_sense_without_a_keytab_is_refused() {
+        let principal = with(|c| c.kerberos.principal = Some("cifs/a".to_owned()));
+        assert!(open(&principal).unwrap_err().contains("`keytab`"));
+        let nobody = with(|c| c.authentication.ntlm = false);
+        assert!(open(&nobody).unwrap_err().contains("nobody could log on"));
     }
 
     #[test]
     fn a_keytab_that_is_not_there_is_named() {
-        let section = KerberosSection {
-            keytab: Some(PathBuf::from("/nowhere/krb5.keytab")),
-            ..KerberosSection::default()
-        };
-        let error = open(&section).unwrap_err();
+        let file = PathBuf::from("/nowhere/krb5.keytab");
+        let error = open(&with(|c| c.kerberos.keytab = Some(file))).unwrap_err();
         // Where the library is missing, that comes first.
         assert!(
             error.contains("/nowhere/krb5.keytab") || error.contains("libgssapi_krb5.so.2"),
@@ -166,10 +187,7 @@ mod tests {
     fn a_keytab_that_is_none_is_refused() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"no keytab").unwrap();
-        let section = KerberosSection {
-            keytab: Some(file.path().to_owned()),
-            ..KerberosSection::default()
-        };
-        assert!(open(&section).is_err());
+        let path = file.path().to_owned();
+        assert!(open(&with(|c| c.kerberos.keytab = Some(path))).is_err());
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod attack;
 pub(crate) mod audit;
 pub(crate) mod captures;
 pub(crate) mod commands;
+pub(crate) mod kerberos;
 pub(crate) mod live;
 pub(crate) mod matrix;
 pub(crate) mod python;
@@ -43,7 +44,6 @@ impl Context {
         }
     }
 
-    #[expect(dead_code, reason = "the suite of the domain comes next")]
     /// The domain all suites share, started when first asked for, or a counted skip
     /// where none can be had.
     pub(crate) fn need_lab(&self, tally: &mut Tally, what: &str) -> Option<&Lab> {

@@ -36,7 +36,7 @@ pub(crate) fn run(command: &ConfigCommand) -> Outcome {
                     ));
                 }
             }
-            kerberos::open(&config.kerberos)
+            kerberos::open(&config)
                 .map_err(|error| format!("{}: {error}", file.display()))?;
             say(&format!("{}: no mistakes", file.display()));
         }

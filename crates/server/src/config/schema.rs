@@ -310,7 +310,7 @@ section! {
         /// File of the keys of `cifs/HOST`; Kerberos is off without. Read again for every
         /// logon, so that a key added to it works at once.
         keytab: Option<PathBuf> = None;
-        /// The principal clients must ask for, as `"cifs/files.example.com"`. Default: any
+        /// The principal whose key opens tickets, as `"cifs/files.example.com"`. Default: any
         /// whose key is in the keytab.
         principal: Option<String> = None;
         /// File that remembers what clients have sent, so that nothing is accepted twice.

@@ -21,7 +21,6 @@ pub(crate) fn check(config: &Config, text: &str, file: &Path) -> Result<(), Vec<
     checker.users(config);
     checker.dialects(config);
     checker.names(config);
-    checker.kerberos(config);
     checker.lists(config);
     checker.limits(config);
     checker.audit(config);
@@ -142,22 +141,6 @@ impl Checker<'_> {
         }
         if config.workgroup.is_empty() || config.workgroup.chars().count() > 15 {
             self.wrong(&[Key("workgroup")], "a workgroup has 1 to 15 characters");
-        }
-    }
-
-    fn kerberos(&mut self, config: &Config) {
-        let kerberos = &config.kerberos;
-        if kerberos.keytab.is_some() {
-            return;
-        }
-        if kerberos.principal.is_some() || kerberos.replay_cache.is_some() {
-            self.wrong(&[Key("kerberos")], "Kerberos has no `keytab`");
-        }
-        if !config.authentication.ntlm {
-            self.wrong(
-                &[Key("authentication"), Key("ntlm")],
-                "without NTLM `kerberos.keytab` must be set: nobody could log on",
-            );
         }
     }
 
