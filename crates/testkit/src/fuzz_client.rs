@@ -123,7 +123,8 @@ pub fn client(data: &[u8]) {
         sent(&mut duo, &mut asked);
         answered += done(&mut duo);
     }
-    duo.engine.close(countersign_core::client::CloseReason::Peer);
+    duo.engine
+        .close(countersign_core::client::CloseReason::Peer);
     answered += done(&mut duo);
     assert_eq!(answered, calls, "each call is answered once");
 }

@@ -439,14 +439,30 @@ impl<W: Wire> Client<W> {
             },
             &hash,
         );
-        let mut last = last;
+        Some(self.judged(last))
+    }
+
+    /// The end of a logon, judged by the key it led to.
+    fn judged(&self, mut last: Reply) -> Reply {
         if let Some(session) = self.sessions.last()
             && let Some(key) = &session.signing
             && last.header.is_signed()
         {
             last.signature = Some(key.verify(Sender::Server, &last.message).is_ok());
         }
-        Some(last)
+        last
+    }
+
+    /// A logon of one leg: this token, and the key both ends know then. Of `logon`
+    /// only what is not about NTLM counts.
+    pub fn logon_with(&mut self, logon: &Logon, token: &[u8], key: &[u8]) -> Option<Reply> {
+        let mut hash = self.preauth.clone();
+        let last = self.setup_leg(logon, logon.session, token, &mut hash)?;
+        if last.status() != NtStatus::SUCCESS {
+            return Some(last);
+        }
+        self.enter(last.header.session_id, Some(key), &hash);
+        Some(self.judged(last))
     }
 
     fn setup_leg(

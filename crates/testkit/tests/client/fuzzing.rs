@@ -15,7 +15,11 @@ fn bytes_of_any_kind_do_no_harm() {
         // Every dialect and choice in turn; most messages dressed as replies.
         let mut input = vec![(round % 128) as u8];
         for part in data.chunks(150) {
-            input.push(if round % 3 == 0 { part[0] } else { part[0] & 3 | 1 });
+            input.push(if round % 3 == 0 {
+                part[0]
+            } else {
+                part[0] & 3 | 1
+            });
             input.extend_from_slice(&u16::try_from(part.len()).unwrap().to_le_bytes());
             input.extend_from_slice(part);
         }

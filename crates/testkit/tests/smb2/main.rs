@@ -12,6 +12,7 @@ mod credits;
 mod encryption;
 mod negotiate;
 mod sessions;
+mod tickets;
 mod waiting;
 
 use std::sync::Arc;
