@@ -14,6 +14,7 @@ mod proxy;
 mod report;
 mod server;
 mod soak;
+mod speed;
 mod suites;
 mod torture;
 mod versus;
@@ -39,6 +40,8 @@ cargo xtask COMMAND
                              smbtorture tests of testdata/lists/LIST.txt (or a file)
   versus [--mib N] [--runs N] [--dialects D,..] [--protect P,..] [--ops get,put] [--json FILE]
                              throughput and server CPU beside smbd's
+  speed [--mib N] [--files N] [--runs N] [--dialects D,..] [--protect off,sign] [--ops O,..] [--json FILE]
+                             our client beside smbclient and rclone, against smbd
   soak [--sessions N] [--connections N]
                              memory of idle signed sessions; many connections
   lab up|run CMD..|env|status|down
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         "torture" => torture::run(&args),
         "versus" => versus::run(&args),
         "soak" => soak::run(&args),
+        "speed" => speed::run(&args),
         "lab" => lab::command::lab(&args),
         "" | "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -195,6 +195,16 @@ pub(crate) struct Samba {
 
 impl Samba {
     pub(crate) fn start(folder: &Path, share: &Path, signing: &str) -> Res<Self> {
+        Self::start_with(folder, share, signing, "SMB3")
+    }
+
+    /// The same with a highest dialect, as smb.conf names it.
+    pub(crate) fn start_with(
+        folder: &Path,
+        share: &Path,
+        signing: &str,
+        highest: &str,
+    ) -> Res<Self> {
         let smbd = find("smbd").ok_or("smbd is not installed")?;
         if !rustix::process::geteuid().is_root() {
             return Err("smbd needs root".to_owned());
@@ -219,8 +229,8 @@ impl Samba {
              lock directory = {f}/lock\n state directory = {f}/state\n \
              cache directory = {f}/cache\n pid directory = {f}/run\n \
              ncalrpc dir = {f}/run/ncalrpc\n log file = {f}/log/%m\n log level = 0\n \
-             server min protocol = NT1\n ntlm auth = yes\n server signing = {signing}\n \
-             load printers = no\n disable spoolss = yes\n[share]\n path = {}\n \
+             server min protocol = NT1\n server max protocol = {highest}\n \
+             ntlm auth = yes\n server signing = {signing}\n load printers = no\n disable spoolss = yes\n[share]\n path = {}\n \
              read only = no\n store dos attributes = yes\n force user = root\n",
             share.display()
         );

@@ -142,7 +142,8 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
     Ok(tally.finish())
 }
 
-struct Cleaner(PathBuf);
+/// Removes a folder in the end.
+pub(crate) struct Cleaner(pub(crate) PathBuf);
 
 impl Drop for Cleaner {
     fn drop(&mut self) {
@@ -150,7 +151,7 @@ impl Drop for Cleaner {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut v: Vec<f64> = values.collect();
     v.sort_by(f64::total_cmp);
     let mid = v.len() / 2;

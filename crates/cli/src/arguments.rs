@@ -84,3 +84,15 @@ impl Place {
         Ok((State::at(folder), config))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// No two options of a command have one name.
+    #[test]
+    fn all_commands_are_in_order() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -62,7 +62,7 @@ pub(crate) struct ConnectArguments {
           default_value = "2.0.2..3.1.1")]
     pub(crate) dialect: DialectRange,
     /// Port, if the location names none
-    #[arg(short = 'p', long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
     /// Seconds within which a server must be reached
     #[arg(long, value_name = "SECONDS", default_value_t = 20,
