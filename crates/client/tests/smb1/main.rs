@@ -2,6 +2,7 @@
 //! every logon and protection, and what the client's settings lead to.
 #![allow(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
