@@ -235,8 +235,13 @@ impl Smb1 {
     }
 
     /// Whether something that is to be over before is on its way, or waits in
-    /// front of this place.
+    /// front of this place. What may wait for ever at the server gets half of the
+    /// room, so that the rest goes on.
     fn must_wait(&self, request: &Request, place: usize) -> bool {
+        let patient = self.pending.values().filter(|p| p.patient).count();
+        if request.patient && patient >= (self.server.requests / 2).max(1) {
+            return true;
+        }
         let waits = |order, tid| request.order.waits(request.tid, order, tid);
         match request.order {
             Order::Free | Order::Io(_) => false,

@@ -626,6 +626,32 @@ fn changes_are_told() {
 }
 
 #[test]
+fn what_waits_for_ever_leaves_room() {
+    everywhere(|rig, tree| {
+        let folder = rig
+            .open(tree, OpenRequest::existing("", AccessMask::READ_DATA))
+            .unwrap()
+            .open;
+        // More than MaxMpxCount.
+        let watches: Vec<_> = (0..70)
+            .map(|_| {
+                rig.submit(Call::Notify {
+                    open: folder,
+                    filter: CompletionFilter::FILE_NAME,
+                    recursive: false,
+                })
+            })
+            .collect();
+        assert!(matches!(rig.call(Call::Echo), Ok(Answer::Done)));
+        for id in watches {
+            rig.engine.cancel(id);
+            assert_eq!(rig.done(id).unwrap_err(), Failure::Cancelled);
+        }
+        assert!(matches!(rig.call(Call::Echo), Ok(Answer::Done)));
+    });
+}
+
+#[test]
 fn oplocks_break() {
     everywhere(|rig, tree| {
         let with = OpenRequest {
