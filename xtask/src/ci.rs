@@ -51,7 +51,16 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "countersign",
         &[
-            "audit", "auth", "client", "core", "mount", "policy", "scan", "server", "verify",
+            "audit",
+            "auth",
+            "client",
+            "core",
+            "directory",
+            "mount",
+            "policy",
+            "scan",
+            "server",
+            "verify",
             "wire",
         ],
     ),

@@ -16,6 +16,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("tools", suites::tools::run),
     ("kerberos", suites::kerberos::run),
     ("live", suites::live::run),
+    ("gpo", suites::gpo::run),
     ("audit", suites::audit::run),
     ("commands", suites::commands::run),
     ("tamper", suites::tamper::run),

@@ -10,6 +10,7 @@ use crate::commands::audit::AuditCommand;
 use crate::commands::config::ConfigCommand;
 use crate::commands::exception::ExceptionCommand;
 use crate::commands::files::FileCommand;
+use crate::commands::join::JoinArguments;
 use crate::commands::policy::PolicyCommand;
 use crate::commands::scan::ScanArguments;
 use crate::commands::serve::ServeArguments;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     /// Who was seen and what they can do; what a change would break
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Make this machine a member of a domain, for Kerberos and Group Policy
+    Join(Box<JoinArguments>),
     /// List the live sessions
     Sessions(SessionsArguments),
     /// Check every signature in packet captures

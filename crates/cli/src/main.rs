@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Policy(command) => commands::policy::run(command),
         Command::Exception(command) => commands::exception::run(command),
         Command::Audit(command) => commands::audit::run(command),
+        Command::Join(arguments) => commands::join::run(&arguments),
         Command::Sessions(arguments) => commands::sessions::run(&arguments),
         Command::Verify(arguments) => return commands::verify::run(&arguments),
         Command::Scan(arguments) => commands::scan::run(*arguments),

@@ -10,6 +10,7 @@
 mod dns;
 mod error;
 pub mod group_policy;
+pub mod join;
 mod ldap;
 mod locate;
 mod netlogon;

@@ -4,6 +4,7 @@ pub(crate) mod attack;
 pub(crate) mod audit;
 pub(crate) mod captures;
 pub(crate) mod commands;
+pub(crate) mod gpo;
 pub(crate) mod kerberos;
 pub(crate) mod live;
 pub(crate) mod matrix;
