@@ -73,7 +73,17 @@ const EDGES: &[(&str, &[&str])] = &[
     (
         "countersign-testkit",
         &[
-            "auth", "core", "crypto", "fs", "localfs", "policy", "rpc", "server", "verify", "wire",
+            "auth",
+            "core",
+            "crypto",
+            "directory",
+            "fs",
+            "localfs",
+            "policy",
+            "rpc",
+            "server",
+            "verify",
+            "wire",
         ],
     ),
     ("xtask", &[]),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use countersign_auth::GuestRule;
 use countersign_core::config::Dialect;
 use countersign_core::{PolicyOutcome, Server, ServerConfig};
-use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason, Role};
+use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason, Role, Value};
 use tokio::sync::Mutex;
 
 use crate::admin::{Answer, Applied, Request, SessionRow, Status};
@@ -20,7 +20,7 @@ use crate::explain;
 use crate::group_policy::{GroupPolicy, GroupPolicyStore};
 use crate::shell::Shell;
 use crate::state::{ServerIdentity, Stamp, State};
-use crate::store::{self, PolicyStore, current_user, now_ms, user_name};
+use crate::store::{self, Entry, LocalPolicy, PolicyStore, current_user, now_ms, user_name};
 use crate::{kerberos, users};
 
 /// What the configuration is made of, and how to make it again.
@@ -160,6 +160,25 @@ impl Sources {
         }
     }
 
+    /// The local policy, with the audit switches of Group Policy in place of its own.
+    /// What cannot be read says nothing here: it was refused where it counts.
+    pub fn audit_policy(&self, config: &Config) -> LocalPolicy {
+        let mut local = self.store().load().unwrap_or_default();
+        let store = GroupPolicyStore::new(self.state.clone());
+        let host = snapshot::netbios_name(config);
+        let stored = store.load(&config.group_policy, &host).ok().flatten();
+        for (switch, (on, gpo)) in stored.into_iter().flat_map(|one| one.conclusion.switches) {
+            let value = if on { Value::Enabled } else { Value::Disabled };
+            let entry = Entry {
+                value,
+                since: 0,
+                by: gpo.name,
+            };
+            local.audit.insert(switch, entry);
+        }
+        local
+    }
+
     /// The user file.
     pub fn user_file(&self, config: &Config) -> PathBuf {
         self.state.file(&config.user_file)
@@ -284,8 +303,7 @@ impl Control {
         in_force.stamps = stamps(&in_force.sources, &made.config);
         in_force.config = made.config;
         if let Some(auditor) = &self.auditor {
-            // A store that cannot be read was refused above.
-            let local = in_force.sources.store().load().unwrap_or_default();
+            let local = in_force.sources.audit_policy(&in_force.config);
             auditor.configure(&in_force.sources.state, &in_force.config.audit, &local);
         }
         let cause = in_force.sources.configuration_cause();
@@ -318,7 +336,8 @@ impl Control {
         let mut server = ServerConfig::clone(&self.server().config.load());
         server.policy = Arc::new(policy);
         let store = in_force.sources.store();
-        if let (Some(auditor), Ok(local)) = (&self.auditor, store.load()) {
+        if let Some(auditor) = &self.auditor {
+            let local = in_force.sources.audit_policy(&in_force.config);
             auditor.switch(&in_force.config.audit, &local);
         }
         let written = modified_ms(&store.path()).unwrap_or_else(now_ms);
@@ -354,6 +373,10 @@ impl Control {
                 return Err(error);
             }
         };
+        if let Some(auditor) = &self.auditor {
+            let local = in_force.sources.audit_policy(&in_force.config);
+            auditor.switch(&in_force.config.audit, &local);
+        }
         let mut server = ServerConfig::clone(&self.server().config.load());
         server.policy = Arc::new(policy);
         let cause = Cause {

@@ -77,7 +77,7 @@ impl Running {
         let files = FileService::new(Arc::clone(&host) as _);
         let server = Server::new(server, files, host as _);
         // A server without records serves: losing them must not cost the files.
-        let local = sources.store().load().unwrap_or_default();
+        let local = sources.audit_policy(&config);
         let auditor =
             Auditor::start(&sources.state, &config.audit, &local).unwrap_or_else(|error| {
                 tracing::error!("nothing is recorded: {error}");

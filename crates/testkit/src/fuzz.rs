@@ -27,6 +27,7 @@ pub const ORACLES: &[(&str, Oracle)] = &[
     ("ntlm", ntlm),
     ("user_file", user_file),
     ("group_policy", group_policy),
+    ("directory", directory),
     ("transform", transform),
     ("pipe", crate::fuzz_pipes::pipe),
     ("rap", crate::fuzz_pipes::rap),
@@ -201,6 +202,18 @@ pub fn ntlm(bytes: &[u8]) {
         if let Ok(m) = Authenticate::decode(bytes, flags) {
             tried(countersign_auth::ntlm::verify::promises_mic(&m.nt_response));
         }
+    }
+}
+
+/// What name servers and controllers send. The first byte chooses the reader.
+pub fn directory(bytes: &[u8]) {
+    let Some((which, rest)) = bytes.split_first() else {
+        return;
+    };
+    match which % 3 {
+        0 => countersign_directory::fuzz::ldap_message(rest),
+        1 => countersign_directory::fuzz::netlogon(rest),
+        _ => countersign_directory::fuzz::dns(rest),
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
     tally.check("the controller gone and back", scene.gone());
     tally.check("the server", server.stop());
     tally.check("a restart without a controller", scene.restart(&setup));
+    tally.check("join", scene.join(&folder));
     tally.check("the scene is taken down", scene.clear());
     Ok(())
 }
@@ -447,6 +448,54 @@ impl Scene<'_> {
         });
         self.away(false)?;
         checked?.stop()
+    }
+
+    /// A new account, whose keys log on and open a ticket for its service; not made twice.
+    fn join(&self, folder: &Path) -> Res<()> {
+        let keytab = folder.join("joined.keytab").display().to_string();
+        let join = |more: &[&str]| {
+            let mut c = self.lab.command(self.binary);
+            c.args([
+                "join",
+                DNS_DOMAIN,
+                "--account",
+                "joined",
+                "--keytab",
+                &keytab,
+            ]);
+            c.args(more).env("COUNTERSIGN_PASSWORD", ADMIN_PASSWORD);
+            run_program(c, LIMIT)
+        };
+        let cache = format!("FILE:{}", folder.join("joined.cache").display());
+        let works = || -> Res<()> {
+            let service = format!("cifs/joined.{DNS_DOMAIN}");
+            for args in [
+                &["kinit", "-c", &cache, "-k", "-t", &keytab, "JOINED$"][..],
+                &["kvno", "-c", &cache, "-k", &keytab, &service],
+            ] {
+                let mut c = self.lab.command(args.first().copied().unwrap_or_default());
+                c.args(args.iter().skip(1));
+                let out = run_program(c, LIMIT)?;
+                if !out.ok() {
+                    return Err(format!("{args:?}: {}", out.tail()));
+                }
+            }
+            Ok(())
+        };
+        let first = join(&[])?;
+        if !first.ok() {
+            return Err(first.tail());
+        }
+        works()?;
+        if join(&[])?.ok() {
+            return Err("an account that is there is taken over".to_owned());
+        }
+        works()?;
+        let again = join(&["--reset"])?;
+        if !again.ok() {
+            return Err(again.tail());
+        }
+        works()
     }
 
     fn clear(&self) -> Res<()> {
