@@ -185,7 +185,7 @@ pub fn text(tables: &[Table]) -> String {
         out.push_str(&table.title());
         out.push('\n');
         for row in rows {
-            let line: Vec<String> = row.iter().map(|cell| format!("{cell:<15}")).collect();
+            let line: Vec<String> = row.iter().map(|cell| format!("{cell:<17}")).collect();
             out.push_str(line.concat().trim_end());
             out.push('\n');
         }

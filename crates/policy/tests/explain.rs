@@ -190,7 +190,10 @@ fn the_matrix_is_written_as_text_and_as_a_picture() {
     let here = server(Value::Disabled, Value::Enabled);
     let tables = matrix(Some(&here));
     let written = text(&tables);
-    assert!(written.contains("SMB1\nclient \\ server"), "{written}");
+    assert!(
+        written.contains("SMB1\nclient \\ server  required"),
+        "{written}"
+    );
     assert!(written.contains("enabled *"), "{written}");
     assert!(written.contains("not required *"), "{written}");
     assert_eq!(written.matches("* this server").count(), 1);
