@@ -84,7 +84,9 @@ impl Setting {
             }
             // Nobody signs: there is nothing to take away.
             Attack::ClearServerMode | Attack::ClearClientMode => {
-                !encrypted && self != Setting::Unsigned
+                !encrypted
+                    && self != Setting::Unsigned
+                    && (self != Setting::Offered || dialect == "NT1")
             }
             Attack::NoSigningContext
             | Attack::SwapAlgorithms
@@ -98,40 +100,34 @@ impl Setting {
     }
 }
 
-/// Whether a session is signed when nobody interferes.
-fn is_signed(dialect: &str, setting: Setting) -> bool {
-    match setting {
-        Setting::Unsigned => false,
-        // "If agrees" is SMB1's alone.
-        Setting::Offered => dialect == "NT1",
-        _ => true,
-    }
-}
-
 /// Whether an attack succeeds by design: the protocol has nothing against it.
 pub(crate) fn succeeds(attack: Attack, dialect: &str, setting: Setting) -> bool {
-    let unsigned = !is_signed(dialect, setting);
+    let nt1 = dialect == "NT1";
+    let nobody = setting == Setting::Unsigned;
+    // smbclient then signs SMB2, too, and the server lets unsigned requests pass.
+    let lenient = nobody || setting == Setting::Offered && !nt1;
     match attack {
         Attack::AlterWrite
-        | Attack::StripWrite
         | Attack::AlterName
         | Attack::AlterRead
         | Attack::StripRead
         | Attack::Truncate
         | Attack::Swallow
-        | Attack::Hijack
-        | Attack::Splice => unsigned,
-        // A signature that is there is checked, also where none is needed; what
-        // SMB1 has in the field is not looked at without a key.
-        Attack::StaleSignature => unsigned,
+        | Attack::StaleSignature => nobody,
+        Attack::StripWrite | Attack::Hijack | Attack::Splice => lenient,
         // SMB2 takes a MessageId once; nothing in unsigned SMB1 counts.
-        Attack::Replay | Attack::ReuseId => unsigned && dialect == "NT1",
+        Attack::Replay | Attack::ReuseId => nobody && nt1,
         // "If agrees" agrees to what the attacker makes of it.
-        Attack::ClearServerMode | Attack::ClearClientMode => setting == Setting::Offered,
+        Attack::ClearServerMode => setting == Setting::Offered,
+        // Behind a multi-protocol negotiation SESSION_SETUP alone says that the client
+        // insists, and 2.0.2 protects nothing of it. The client notices afterwards.
+        Attack::ClearClientMode => {
+            setting == Setting::Offered || setting == Setting::Client && dialect == "SMB2_02"
+        }
         // The last SESSION_SETUP response tells 3.1.1 that it is no guest.
-        Attack::Guest | Attack::StripSetup => unsigned && dialect != "SMB3_11",
+        Attack::Guest | Attack::StripSetup => lenient && dialect != "SMB3_11",
         // Nothing in SMB1 tells of SMB2; only its own signing protects it.
-        Attack::ToSmb1 => matches!(setting, Setting::Unsigned | Setting::Offered),
+        Attack::ToSmb1 => nobody,
         _ => false,
     }
 }
@@ -164,7 +160,7 @@ impl Bench {
         let text = format!(
             "[global]\n private dir = {f}\n lock directory = {f}\n state directory = {f}\n \
              cache directory = {f}\n pid directory = {f}\n ncalrpc dir = {f}\n \
-             client min protocol = NT1\n log level = 0\n client use spnego = yes\n"
+             client min protocol = NT1\n log level = 0\n"
         );
         std::fs::write(&conf, text).map_err(|e| e.to_string())?;
         let mut small = ORIGINAL.to_vec();
@@ -298,8 +294,7 @@ impl Bench {
             }
             Attack::Replay if victim.is_some() => won("the replayed CREATE was acted upon"),
             // Whatever was negotiated, weakened, was used.
-            Attack::StripSetup
-            | Attack::Dialect
+            Attack::Dialect
             | Attack::NoSigningContext
             | Attack::SwapAlgorithms
             | Attack::SwapCiphers

@@ -63,7 +63,9 @@ pub(crate) fn tables(
 
 fn relay(bench: &Bench, tool: &Path, folder: &Path, target: &Target) -> Res<Outcome> {
     let port = free_port()?;
-    let mut c = Command::new(tool);
+    // The tool ends when its input does.
+    let mut c = Command::new("sh");
+    c.args(["-c", "sleep 120 | exec \"$0\" \"$@\""]).arg(tool);
     c.args(["-t", &format!("smb://127.0.0.1:{}", target.port)]);
     c.args([
         "-smb2support",
