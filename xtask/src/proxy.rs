@@ -2,7 +2,7 @@
 //! or add some.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,6 +40,11 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(target: u16, tamper: Box<dyn Tamper>) -> Res<Self> {
+        Self::before(SocketAddr::from(([127, 0, 0, 1], target)), tamper)
+    }
+
+    /// In front of a server anywhere.
+    pub(crate) fn before(target: SocketAddr, tamper: Box<dyn Tamper>) -> Res<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|e| e.to_string())?;
         let port = listener.local_addr().map_err(|e| e.to_string())?.port();
         let (altered, end) = (
@@ -54,7 +59,7 @@ impl Proxy {
                     return;
                 }
                 let Ok(client) = client else { continue };
-                let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else {
+                let Ok(server) = TcpStream::connect(target) else {
                     continue;
                 };
                 let (Ok(c2), Ok(s2)) = (client.try_clone(), server.try_clone()) else {

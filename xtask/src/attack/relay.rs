@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Bench, Outcome, Target, ours, smbd};
+use super::Outcome;
+use super::subject::{Account, Target};
 use crate::Res;
 use crate::process::{Beside, find, run};
 use crate::report::Tally;
@@ -16,16 +17,14 @@ use crate::server::{PASSWORD, USER, free_port, wait_port};
 const SHELL: u16 = 11_000;
 
 /// What the relay came to, for each setting of each server.
-pub(crate) fn tables(
-    tally: &mut Tally,
-    bench: &Bench,
-    binary: &Path,
-    folder: &Path,
-) -> Res<String> {
+pub(crate) fn tables(tally: &mut Tally, binary: &Path, folder: &Path) -> Res<String> {
     let Some(tool) = find("ntlmrelayx.py") else {
         tally.skip("ntlmrelayx", "impacket's ntlmrelayx.py is not in the path");
         return Ok(String::new());
     };
+    let account = Account::default();
+    // For its configuration.
+    super::Victim::smbclient(folder, &account)?;
     let mut out = String::from(
         "\n## NTLM relay by ntlmrelayx\n\n| server's signing | Countersign | smbd |\n|---|---|---|\n",
     );
@@ -33,10 +32,10 @@ pub(crate) fn tables(
         let mut cells = Vec::new();
         for subject in ["ours", "smbd"] {
             let target = match subject {
-                "ours" => ours(binary, folder, signing)?,
-                _ => smbd(folder, signing)?,
+                "ours" => Target::ours(binary, folder, signing)?,
+                _ => Target::smbd(folder, signing)?,
             };
-            let outcome = relay(bench, &tool, folder, &target)?;
+            let outcome = relay(&tool, folder, &target)?;
             println!("relay {subject} {signing}: {outcome:?}");
             if subject == "ours" {
                 let name = format!("ntlmrelayx, signing {signing}");
@@ -61,12 +60,12 @@ pub(crate) fn tables(
     Ok(out)
 }
 
-fn relay(bench: &Bench, tool: &Path, folder: &Path, target: &Target) -> Res<Outcome> {
+fn relay(tool: &Path, folder: &Path, target: &Target) -> Res<Outcome> {
     let port = free_port()?;
     // The tool ends when its input does.
     let mut c = Command::new("sh");
     c.args(["-c", "sleep 120 | exec \"$0\" \"$@\""]).arg(tool);
-    c.args(["-t", &format!("smb://127.0.0.1:{}", target.port)]);
+    c.args(["-t", &format!("smb://{}", target.address)]);
     c.args([
         "-smb2support",
         "-i",
@@ -90,11 +89,12 @@ fn relay(bench: &Bench, tool: &Path, folder: &Path, target: &Target) -> Res<Outc
     c.current_dir(folder).env("PYTHONUNBUFFERED", "1");
     let mut tool = Beside::start(c, &folder.join("ntlmrelayx.log"))?;
     wait_port(port)?;
-    let mut victim = Command::new(&bench.smbclient);
+    let smbclient = find("smbclient").ok_or("smbclient is not installed")?;
+    let mut victim = Command::new(smbclient);
     victim
         .arg("//127.0.0.1/share")
         .args(["-p", &port.to_string(), "-s"])
-        .arg(&bench.conf)
+        .arg(folder.join("client.conf"))
         .args([
             "-U",
             &format!("{USER}%{PASSWORD}"),
@@ -142,7 +142,7 @@ fn shell(target: &Target) -> Res<Outcome> {
             .map_err(|e| e.to_string())?;
         std::thread::sleep(Duration::from_millis(700));
     }
-    let made = target.share.join("relayed");
+    let made = target.folder().unwrap_or(Path::new(".")).join("relayed");
     let end = Instant::now() + Duration::from_secs(5);
     while Instant::now() < end {
         if made.is_dir() {
