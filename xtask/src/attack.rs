@@ -101,11 +101,16 @@ impl Setting {
     }
 }
 
-/// Whether an attack succeeds by design: the protocol has nothing against it.
-pub(crate) fn succeeds(attack: Attack, dialect: &str, setting: Setting) -> bool {
+/// Whether an attack succeeds by design: the protocol has nothing against it. An
+/// `eager` client signs SMB2 also where neither side requires it.
+pub(crate) fn succeeds(eager: bool, attack: Attack, dialect: &str, setting: Setting) -> bool {
     let nt1 = dialect == "NT1";
-    let nobody = setting == Setting::Unsigned;
-    // smbclient then signs SMB2, too, and the server lets unsigned requests pass.
+    let nobody = match setting {
+        Setting::Unsigned => true,
+        Setting::Offered => !nt1 && !eager,
+        _ => false,
+    };
+    // Signed or not, the server lets unsigned requests pass.
     let lenient = nobody || setting == Setting::Offered && !nt1;
     match attack {
         Attack::AlterWrite
@@ -128,7 +133,7 @@ pub(crate) fn succeeds(attack: Attack, dialect: &str, setting: Setting) -> bool 
         // The last SESSION_SETUP response tells 3.1.1 that it is no guest.
         Attack::Guest | Attack::StripSetup => lenient && dialect != "SMB3_11",
         // Nothing in SMB1 tells of SMB2; only its own signing protects it.
-        Attack::ToSmb1 => nobody,
+        Attack::ToSmb1 => setting == Setting::Unsigned,
         _ => false,
     }
 }
@@ -303,12 +308,12 @@ pub(crate) fn matrix(
 /// been possible (else the bench proves nothing).
 pub(crate) fn check(
     tally: &mut Tally,
-    name: &str,
+    (name, eager): (&str, bool),
     (setting, attack, dialect): (Setting, Attack, &str),
     outcome: &Outcome,
     out: &Output,
 ) {
-    let design = succeeds(attack, dialect, setting);
+    let design = succeeds(eager, attack, dialect, setting);
     // Our client may refuse what the protocol would let pass.
     let lenient = name.starts_with("countersign ");
     let result = match outcome {
@@ -322,7 +327,7 @@ pub(crate) fn check(
 }
 
 /// The tables, one for each setting.
-fn markdown(results: &Results) -> String {
+fn markdown(results: &Results, eager: bool) -> String {
     let mut out = String::new();
     for setting in SETTINGS {
         let rows: Vec<Attack> = ALL
@@ -343,7 +348,7 @@ fn markdown(results: &Results) -> String {
         for attack in rows {
             let _ = write!(out, "| {} |", attack.words());
             for dialect in DIALECTS {
-                let design = succeeds(attack, dialect, setting);
+                let design = succeeds(eager, attack, dialect, setting);
                 let cell = match results.get(&(setting, attack, dialect)) {
                     None => "",
                     Some(Outcome::Failed) if design => "fails (better than by design)",
@@ -367,6 +372,9 @@ fn capital(text: &str) -> String {
         .map(|c| c.to_uppercase().chain(chars).collect())
         .unwrap_or_default()
 }
+
+/// Below this line a file of results is written anew.
+const RESULTS: &str = "<!-- results of cargo xtask attack -->";
 
 /// The whole bench.
 pub(crate) fn run(args: &[String]) -> Res<bool> {
@@ -419,15 +427,16 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
                 subject
             };
             let name = format!("{client} and {server}");
+            let eager = bench.victim.is_eager();
             let mut findings = Vec::new();
             let told = |setting, attack: Attack, dialect: &str, outcome: &Outcome, out: &Output| {
                 let cell = (setting, attack, dialect);
                 // Both ends others': nothing of ours to fail.
                 if subject == "ours" || client == "countersign" {
-                    check(&mut tally, &name, cell, outcome, out);
+                    check(&mut tally, (&name, eager), cell, outcome, out);
                 }
                 if let Outcome::Succeeded(what) = outcome
-                    && !succeeds(attack, dialect, setting)
+                    && !succeeds(eager, attack, dialect, setting)
                 {
                     let words = (attack.words(), setting.words());
                     findings.push(format!("{} ({dialect}, {}): {what}", words.0, words.1));
@@ -436,7 +445,7 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
             };
             let results = matrix(&bench, &start, &chosen, told)?;
             let _ = writeln!(text, "\n## {name}");
-            text.push_str(&markdown(&results));
+            text.push_str(&markdown(&results, bench.victim.is_eager()));
             for finding in findings {
                 println!("{name}: {finding}");
             }
@@ -447,6 +456,11 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
     }
     println!("{text}");
     if let Some(file) = file {
+        // What stands above the results stays.
+        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        if let Some((above, _)) = old.split_once(RESULTS) {
+            text = format!("{above}{RESULTS}\n{text}");
+        }
         std::fs::write(&file, &text).map_err(|e| format!("{file}: {e}"))?;
     }
     Ok(tally.finish())
@@ -476,7 +490,13 @@ pub(crate) fn short(tally: &mut Tally, binary: &Path) -> Res<()> {
         &chosen,
         |setting, attack, dialect, outcome, out| {
             let cell = (setting, attack, dialect);
-            check(tally, "smbclient and Countersign", cell, outcome, out);
+            check(
+                tally,
+                ("smbclient and Countersign", true),
+                cell,
+                outcome,
+                out,
+            );
         },
     )?;
     let chosen = |attack: Attack, dialect: &str, setting: Setting| {
@@ -490,7 +510,13 @@ pub(crate) fn short(tally: &mut Tally, binary: &Path) -> Res<()> {
         &chosen,
         |setting, attack, dialect, outcome, out| {
             let cell = (setting, attack, dialect);
-            check(tally, "countersign and Countersign", cell, outcome, out);
+            check(
+                tally,
+                ("countersign and Countersign", false),
+                cell,
+                outcome,
+                out,
+            );
         },
     )?;
     Ok(())

@@ -53,6 +53,8 @@ pub(crate) struct Flow {
     sync: Sync,
     /// A frame was found.
     ours: bool,
+    /// The first byte is in the capture.
+    from_start: bool,
     searched: u64,
     after_loss: bool,
     /// Bytes known to be missing.
@@ -70,6 +72,7 @@ impl Flow {
             buffer: BytesMut::new(),
             sync: Sync::Lost,
             ours: false,
+            from_start: false,
             searched: 0,
             after_loss: false,
             lost: 0,
@@ -80,6 +83,7 @@ impl Flow {
     pub(crate) fn syn(&mut self, seq: u32) {
         self.next = Some(seq.wrapping_add(1));
         self.sync = Sync::Framed;
+        self.from_start = true;
     }
 
     /// Whether what flows here is not SMB.
@@ -182,7 +186,9 @@ impl Flow {
                 .saturating_sub(self.buffer.len());
             // A length is only believed as far as bytes have come.
             let frame = frame.min(self.buffer.len() * 2 + 4 * GROWTH);
-            self.buffer.reserve(frame.max(data.len()).max(GROWTH));
+            // Nor is there room for what may be no SMB at all.
+            let growth = if self.ours { GROWTH } else { 0 };
+            self.buffer.reserve(frame.max(data.len()).max(growth));
         }
         self.buffer.extend_from_slice(data);
     }
@@ -259,8 +265,12 @@ impl Flow {
                         return None;
                     }
                     if !plausible || !self.ours && kind == 0 && !is_smb(self.buffer.get(4..8)) {
-                        // Either never SMB, or framing went wrong.
-                        self.sync = Sync::Lost;
+                        // Never SMB, from the first byte on; or framing went wrong.
+                        if self.ours || self.after_loss || !self.from_start {
+                            self.sync = Sync::Lost;
+                        } else {
+                            self.give_up();
+                        }
                         continue;
                     }
                     if self.buffer.len() < length {
@@ -300,11 +310,16 @@ impl Flow {
             return true;
         }
         if self.searched > GIVE_UP && !self.ours {
-            self.sync = Sync::Foreign;
-            self.buffer = BytesMut::new();
-            self.held.clear();
+            self.give_up();
         }
         false
+    }
+
+    fn give_up(&mut self) {
+        self.sync = Sync::Foreign;
+        self.buffer = BytesMut::new();
+        self.held.clear();
+        self.held_bytes = 0;
     }
 }
 
@@ -399,6 +414,11 @@ mod tests {
     fn other_protocols_are_given_up() {
         let mut flow = Flow::new();
         flow.syn(0);
+        flow.feed(1, b"GET / HTTP/1.1");
+        assert_eq!(flow.frame(), None);
+        assert!(flow.is_foreign());
+        // Without its start it may be in the middle of a message.
+        let mut flow = Flow::new();
         let mut at = 1u32;
         let junk = vec![0x55; 60_000];
         while !flow.is_foreign() {
@@ -414,7 +434,7 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let mut flow = Flow::new();
-        flow.syn(0);
+        flow.feed(1, &[0x55; 10]);
         for n in 0..200u32 {
             flow.feed(100 + n * 60_000, &[0x55; 59_000]);
             assert!(flow.held_bytes <= MAX_HELD + 60_000);

@@ -92,10 +92,18 @@ impl Victim {
         }
     }
 
+    /// Whether it signs SMB2 although neither side requires it; Windows and our
+    /// client do not.
+    pub(crate) fn is_eager(&self) -> bool {
+        matches!(self.kind, Kind::Smbclient { .. })
+    }
+
     /// Whether an attack can be made on this client at all.
     pub(crate) fn suits(&self, attack: Attack) -> bool {
-        // One command is one connection: what was created before cannot be replayed.
-        matches!(self.kind, Kind::Smbclient { .. }) || attack != Attack::Replay
+        // One command is one connection: what was created before cannot be replayed,
+        // and it is over before the server refuses what comes twice.
+        let replay = matches!(attack, Attack::Replay | Attack::ReplayEncrypted);
+        matches!(self.kind, Kind::Smbclient { .. }) || !replay
     }
 
     fn run_smbclient(
