@@ -1,7 +1,9 @@
 //! Oracles: what must hold for any bytes. A fuzz target is one call of one of
 //! these; `cargo test` runs them over the captures and over found crashes.
 
+use countersign_auth::Identity;
 use countersign_auth::ntlm::{Authenticate, Challenge, Negotiate, NegotiateFlags};
+use countersign_auth::pac::{LogonInfo, MAX_SIDS};
 use countersign_auth::spnego::{NegTokenInit, NegTokenResp, NegotiationToken};
 use countersign_auth::users::UserFile;
 use countersign_crypto::Cipher;
@@ -25,6 +27,7 @@ pub const ORACLES: &[(&str, Oracle)] = &[
     ("netbios", netbios),
     ("spnego", spnego),
     ("ntlm", ntlm),
+    ("pac", pac),
     ("user_file", user_file),
     ("group_policy", group_policy),
     ("directory", directory),
@@ -44,6 +47,18 @@ pub const ORACLES: &[(&str, Oracle)] = &[
 
 /// A decoder was called; whatever it says is fine.
 fn tried<T>(_: T) {}
+
+/// The logon information of a ticket: bounded, each group once, never the user's
+/// own SID; and the identity made of it.
+pub fn pac(bytes: &[u8]) {
+    let Ok(info) = LogonInfo::decode(bytes) else {
+        return;
+    };
+    assert!(info.group_sids.len() <= MAX_SIDS);
+    assert!(!info.group_sids.contains(&info.user_sid));
+    let identity = Identity::domain_user(&info, "LAB.EXAMPLE");
+    assert!(identity.is_listed_as(&identity.user_sid.to_string()));
+}
 
 /// Every request decoder over every part of a frame; what decodes is encoded
 /// again and must then decode to the same.

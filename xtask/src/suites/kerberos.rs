@@ -159,11 +159,58 @@ impl Place<'_> {
                 tally.check(&format!("the keytab's keys sign all, {name}"), result);
             }
         }
+        self.aes_128(tally, PORT, &server)?;
         tally.check(
             "who is logged on, and in which groups",
             self.who(&server, PORT),
         );
         tally.check("dialects: clean stop", server.stop());
+        Ok(())
+    }
+
+    /// The configuration of Kerberos with more in `[libdefaults]`.
+    fn krb5_conf(&self, name: &str, more: &str) -> Res<PathBuf> {
+        let text = std::fs::read_to_string(self.lab.folder().join("krb5.conf"))
+            .map_err(|e| e.to_string())?;
+        let file = self.folder.join(name);
+        let section = "[libdefaults]\n";
+        std::fs::write(
+            &file,
+            text.replacen(section, &format!("{section}{more}"), 1),
+        )
+        .map_err(|e| e.to_string())?;
+        Ok(file)
+    }
+
+    /// Keys of 16 bytes instead of 32.
+    fn aes_128(&self, tally: &mut Tally, port: u16, server: &Server) -> Res<()> {
+        let etype = "aes128-cts-hmac-sha1-96";
+        let conf = self.krb5_conf(
+            "aes-128-krb5.conf",
+            &format!(" default_tgs_enctypes = {etype}\n permitted_enctypes = {etype}\n"),
+        )?;
+        let conf = conf.display().to_string();
+        let get = format!("alice && kvno -q cifs/{FILES_HOST} && klist -e");
+        let cache = self.folder.join("aes-128");
+        let mut c = self.lab.command("sh");
+        c.args(["-c", &format!("echo '{USER_PASSWORD}' | kinit {get}")])
+            .env("KRB5_CONFIG", &conf)
+            .env("KRB5CCNAME", format!("FILE:{}", cache.display()));
+        let made = run_program(c, LIMIT)?;
+        if !made.stdout.contains(&format!("Etype (skey, tkt): {etype}")) {
+            tally.fail("a ticket with AES-128", &made.tail());
+            return Ok(());
+        }
+        for dialect in ["NT1", "SMB2_10", "SMB3_11"] {
+            let mut c = self.smbclient(port, dialect, &Logon::Cache(&cache));
+            c.env("KRB5_CONFIG", &conf).args(["-c", "ls"]);
+            let out = run_program(c, LIMIT)?;
+            let result = match out.ok() && out.text().contains("blocks of size") {
+                true => Ok(()),
+                false => Err(format!("{} {}", out.tail(), last_line(&server.log()))),
+            };
+            tally.check(&format!("a ticket with AES-128, {dialect}"), result);
+        }
         Ok(())
     }
 
@@ -305,14 +352,7 @@ impl Place<'_> {
             return Ok(());
         };
         // Two seconds of skew instead of five minutes, so that nobody has to wait.
-        let strict = self.folder.join("strict-krb5.conf");
-        let text = std::fs::read_to_string(self.lab.folder().join("krb5.conf"))
-            .map_err(|e| e.to_string())?;
-        std::fs::write(
-            &strict,
-            text.replacen("[libdefaults]\n", "[libdefaults]\n clockskew = 2\n", 1),
-        )
-        .map_err(|e| e.to_string())?;
+        let strict = self.krb5_conf("strict-krb5.conf", " clockskew = 2\n")?;
         let mut setup = self.setup("strict", PORT, &self.lab.keytab())?;
         if let Some(config) = &mut setup.config {
             config.push_str(&format!("principal = \"cifs/{FILES_HOST}\"\n"));

@@ -36,8 +36,7 @@ pub(crate) fn run(command: &ConfigCommand) -> Outcome {
                     ));
                 }
             }
-            kerberos::open(&config)
-                .map_err(|error| format!("{}: {error}", file.display()))?;
+            kerberos::open(&config).map_err(|error| format!("{}: {error}", file.display()))?;
             say(&format!("{}: no mistakes", file.display()));
         }
         ConfigCommand::Reference => say(reference::reference().trim_end()),

@@ -11,7 +11,6 @@ use countersign_auth::{
 use countersign_core::observer::Authentication;
 use countersign_testkit::memory::MemoryWire;
 use countersign_testkit::smb2::{Client, Logon, Offer};
-use countersign_testkit::wire::Wire;
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::*;
 
