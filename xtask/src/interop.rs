@@ -22,6 +22,7 @@ const SUITES: &[(&str, Suite)] = &[
     ("tamper", suites::tamper::run),
     ("attack", suites::attack::run),
     ("scan", suites::scan::run),
+    ("client", suites::client::run),
 ];
 
 /// Unit tests first, then all suites.

@@ -10,8 +10,8 @@ use countersign_core::Now;
 use countersign_core::client::{
     Answer, Call, CallId, CloseReason, Engine, Event, Failure, Negotiated,
 };
-use countersign_wire::FileTime;
 use countersign_wire::nbss::Framing;
+use countersign_wire::{FileTime, NtStatus};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -274,6 +274,14 @@ impl Task {
                     return;
                 };
                 self.tickets.remove(&ticket);
+                // The credentials have run out: another logon is another connection.
+                let expired = NtStatus::NETWORK_SESSION_EXPIRED;
+                let result = if matches!(&result, Err(f) if f.status() == Some(expired)) {
+                    self.engine.close(CloseReason::SessionDeleted);
+                    Err(Failure::Closed(CloseReason::SessionDeleted))
+                } else {
+                    result
+                };
                 let lost = match answer {
                     Some(answer) => answer.send(result).err(),
                     None => Some(result),

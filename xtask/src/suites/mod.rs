@@ -3,6 +3,7 @@
 pub(crate) mod attack;
 pub(crate) mod audit;
 pub(crate) mod captures;
+pub(crate) mod client;
 pub(crate) mod commands;
 pub(crate) mod gpo;
 pub(crate) mod kerberos;

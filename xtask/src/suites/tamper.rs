@@ -58,7 +58,7 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-fn find(frame: &[u8], what: &[u8]) -> Option<usize> {
+pub(super) fn find(frame: &[u8], what: &[u8]) -> Option<usize> {
     frame.windows(what.len()).position(|w| w == what)
 }
 
@@ -72,18 +72,18 @@ fn replace(frame: &mut [u8], old: &[u8], new: &[u8]) -> bool {
     }
 }
 
-fn put(frame: &mut [u8], at: usize, bytes: &[u8]) {
+pub(super) fn put(frame: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(slot) = frame.get_mut(at..at + bytes.len()) {
         slot.copy_from_slice(bytes);
     }
 }
 
-fn byte(frame: &[u8], at: usize) -> u8 {
+pub(super) fn byte(frame: &[u8], at: usize) -> u8 {
     frame.get(at).copied().unwrap_or(0)
 }
 
 /// Takes the signature off every message of a frame.
-fn unsign(frame: &mut [u8]) {
+pub(super) fn unsign(frame: &mut [u8]) {
     if frame.starts_with(b"\xffSMB") {
         let flags2 = byte(frame, 10) & !0x04;
         put(frame, 10, &[flags2]);

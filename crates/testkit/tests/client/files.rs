@@ -511,3 +511,70 @@ fn limits_hold() {
     assert!(full > 0 && full < 20, "{full}");
     assert_eq!(duo.closed, None);
 }
+
+#[test]
+fn sizes_are_limited() {
+    let server = TestServer::plain();
+    let mut config = client_config(required());
+    config.limits.max_io = 1000;
+    config.limits.max_frame = 200_000;
+    let (mut duo, tree) = ready(&server, config);
+    assert_eq!(duo.engine.transfer().read, 1000);
+    assert_eq!(duo.engine.transfer().write, 1000);
+    assert!(duo.engine.frame_limit() <= 200_000);
+    write_file(&mut duo, tree, "x", &[1; 1000]);
+    let too_large = duo.call(Call::WriteFile {
+        at: at(tree, "x"),
+        disposition: Disposition::OverwriteIf,
+        attributes: FileAttributes::empty(),
+        data: Payload::copy_of(&[1; 1001]),
+        last_write: None,
+    });
+    assert!(matches!(too_large, Err(Failure::Limit(_))));
+    let file = open(&mut duo, tree, reading("x")).open;
+    let call = Call::Read {
+        open: file,
+        offset: 0,
+        length: 5000,
+    };
+    assert!(matches!(duo.call(call), Ok(Answer::Data(d)) if d.len() == 1000));
+}
+
+#[test]
+fn a_chain_longer_than_allowed_is_not_taken() {
+    let server = TestServer::plain();
+    let mut config = client_config(required());
+    config.limits.compound = 2;
+    let (mut duo, tree) = ready(&server, config);
+    // CREATE, READ and CLOSE come back as one.
+    let outcome = duo.call(Call::ReadFile {
+        at: at(tree, "none"),
+        max: 10,
+    });
+    assert!(outcome.is_err());
+    assert!(matches!(
+        duo.closed,
+        Some(countersign_core::client::CloseReason::Violation(_))
+    ));
+}
+
+#[test]
+fn notifications_do_not_pile_up() {
+    let server = TestServer::plain();
+    let mut config = client_config(required());
+    config.limits.notifications = 0;
+    let (mut duo, tree) = ready(&server, config);
+    write_file(&mut duo, tree, "cached", b"x");
+    let request = OpenRequest {
+        caching: Caching::Oplock(OplockLevel::Batch),
+        ..reading("cached")
+    };
+    open(&mut duo, tree, request);
+    let (mut other, its) = ready(&server, client_config(required()));
+    other.start(Call::Open {
+        tree: its,
+        request: Box::new(reading("cached")),
+    });
+    assert!(duo.receive(), "a break");
+    assert!(duo.events.is_empty(), "{:?}", duo.events);
+}

@@ -353,6 +353,12 @@ impl Smb2 {
         self.credits = self.credits.saturating_sub(charge);
         self.spent = self.spent.saturating_add(charge);
         let timeout = link.config.limits.request_timeout;
+        // What is over, or was heard of, waits for nothing.
+        while let Some((_, first)) = self.deadlines.front()
+            && self.flights.get(first).is_none_or(|f| f.heard)
+        {
+            self.deadlines.pop_front();
+        }
         self.deadlines
             .push_back((self.now.saturating_add(timeout), key));
         self.ready.extend(request);

@@ -1,0 +1,171 @@
+//! Our client against smbd: everything a share can be asked for in every dialect
+//! and protection, and somebody between who alters what smbd says.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::Context;
+use super::tamper::{byte, find, put, unsign};
+use crate::Res;
+use crate::process::{Output, run as run_command};
+use crate::proxy::{From, Proxy, Tamper};
+use crate::report::Tally;
+use crate::server::{PASSWORD, Samba, USER};
+use crate::workspace::{cargo, scratch, target};
+
+const DIALECTS: [&str; 6] = ["smb1", "2.0.2", "2.1", "3.0", "3.0.2", "3.1.1"];
+const ORIGINAL: &[u8] = b"THESE-ARE-THE-ORIGINAL-BYTES";
+const ALTERED: &[u8] = b"THESE-ARE-CHANGED-ON-THE-WAY";
+
+pub(crate) fn run(tally: &mut Tally, _: &Context) -> Res<()> {
+    tally.suite("client");
+    let folder = scratch("client")?;
+    let share = folder.join("share");
+    std::fs::create_dir_all(&share).map_err(|e| e.to_string())?;
+    std::fs::write(share.join("original"), ORIGINAL).map_err(|e| e.to_string())?;
+    let samba = match Samba::start(&folder, &share, "auto") {
+        Ok(samba) => samba,
+        Err(why) => {
+            tally.skip("our client against smbd", &why);
+            return Ok(());
+        }
+    };
+    let battery = build()?;
+    for dialect in DIALECTS {
+        for protection in ["off", "sign", "encrypt"] {
+            if protection == "encrypt" && !dialect.starts_with('3') {
+                continue;
+            }
+            let out = ask(&battery, samba.port, dialect, protection, None)?;
+            let result = if out.ok() { Ok(()) } else { Err(out.tail()) };
+            tally.check(&format!("smbd {dialect} {protection}"), result);
+        }
+    }
+    for dialect in DIALECTS {
+        for attack in [
+            Attack::None,
+            Attack::Flip,
+            Attack::Strip,
+            Attack::Twice,
+            Attack::Proof,
+            Attack::Downgrade,
+        ] {
+            if attack == Attack::Downgrade && !dialect.starts_with('3') {
+                continue;
+            }
+            let proxy = Proxy::start(samba.port, Box::new(Man { attack }))?;
+            let out = ask(&battery, proxy.port, dialect, "sign", Some("original"))?;
+            let text = out.text();
+            let believed = text.contains("CHANGED");
+            let result = match attack {
+                Attack::None if out.ok() && text.contains("ORIGINAL") => Ok(()),
+                Attack::None => Err(out.tail()),
+                _ if proxy.altered() == 0 => Err("the attack did not happen".to_owned()),
+                _ if believed => Err("altered bytes were believed".to_owned()),
+                // A reply told twice may come after all that was asked was answered.
+                Attack::Twice => Ok(()),
+                _ if out.ok() => Err("nothing was noticed".to_owned()),
+                _ => Ok(()),
+            };
+            tally.check(&format!("tampering {dialect} {attack:?}"), result);
+        }
+    }
+    Ok(())
+}
+
+fn build() -> Res<PathBuf> {
+    let status = cargo()
+        .args(["build", "--release", "--package", "countersign-client"])
+        .args(["--example", "battery"])
+        .status()
+        .map_err(|e| format!("cargo: {e}"))?;
+    if !status.success() {
+        return Err("the battery does not build".to_owned());
+    }
+    Ok(target().join("release/examples/battery"))
+}
+
+fn ask(
+    battery: &Path,
+    port: u16,
+    dialect: &str,
+    protection: &str,
+    file: Option<&str>,
+) -> Res<Output> {
+    let mut c = Command::new(battery);
+    c.arg(format!("127.0.0.1:{port}"));
+    c.args(["share", USER, PASSWORD, dialect, protection]);
+    c.args(file);
+    run_command(c, Duration::from_secs(60))
+}
+
+/// What is done to what the server says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attack {
+    /// Nothing: the control.
+    None,
+    /// Bytes of a file are changed.
+    Flip,
+    /// Bytes of a file are changed, the signature and its flag taken off.
+    Strip,
+    /// The reply with the file comes twice.
+    Twice,
+    /// The end of the logon is not proved.
+    Proof,
+    /// The dialects above 2.1 are taken out of the client's NEGOTIATE.
+    Downgrade,
+}
+
+struct Man {
+    attack: Attack,
+}
+
+impl Tamper for Man {
+    fn frame(&mut self, from: From, mut frame: Vec<u8>) -> (Vec<Vec<u8>>, bool) {
+        let server = from == From::Server;
+        let smb2 = frame.starts_with(b"\xfeSMB");
+        let hit = match self.attack {
+            Attack::Flip | Attack::Strip | Attack::Twice if server => {
+                let Some(at) = find(&frame, ORIGINAL) else {
+                    return (vec![frame], false);
+                };
+                if self.attack == Attack::Twice {
+                    return (vec![frame.clone(), frame], true);
+                }
+                put(&mut frame, at, ALTERED);
+                if self.attack == Attack::Strip {
+                    unsign(&mut frame);
+                }
+                true
+            }
+            // The final response of SESSION_SETUP: success, no more is wanted.
+            Attack::Proof
+                if server && smb2 && byte(&frame, 12) == 1 && frame.get(8..12) == Some(&[0; 4]) =>
+            {
+                let flipped = byte(&frame, 50) ^ 1;
+                put(&mut frame, 50, &[flipped]);
+                true
+            }
+            Attack::Proof
+                if server
+                    && frame.starts_with(b"\xffSMB")
+                    && byte(&frame, 4) == 0x73
+                    && frame.get(5..9) == Some(&[0; 4]) =>
+            {
+                let flipped = byte(&frame, 15) ^ 1;
+                put(&mut frame, 15, &[flipped]);
+                true
+            }
+            Attack::Downgrade
+                if !server && smb2 && byte(&frame, 12) == 0 && byte(&frame, 13) == 0 =>
+            {
+                // One dialect was offered; 2.1 stands in its place.
+                put(&mut frame, 100, &[0x10, 0x02]);
+                true
+            }
+            _ => false,
+        };
+        (vec![frame], hit)
+    }
+}
