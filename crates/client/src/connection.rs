@@ -66,7 +66,7 @@ pub struct ConnectionInfo {
     pub dialect: Dialect,
     /// Every message is signed (unless it is encrypted).
     pub signed: bool,
-    /// What signs: `HMAC-MD5` (SMB1), `HMAC-SHA256`, `AES-128-CMAC`, `AES-128-GMAC`.
+    /// What signs: `MD5` (SMB1), `HMAC-SHA256`, `AES-128-CMAC`, `AES-128-GMAC`.
     pub signing_algorithm: Option<&'static str>,
     /// Why it is signed or not.
     pub signing_reason: Reason,
