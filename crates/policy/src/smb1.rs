@@ -62,6 +62,9 @@ fn server_session(own: Posture, logon: &SessionMoment, exception: Option<&Except
         && logon.established.is_none()
         && exception.is_for(logon.identity)
     {
+        if logon.identity != Identity::User {
+            return Verdict::accept(false, false, Reason::Exception);
+        }
         // Required becomes Enabled: who can sign does.
         return match agree(Posture::Enabled, logon.peer) {
             Some((true, reason)) if logon.key => Verdict::accept(true, true, reason),

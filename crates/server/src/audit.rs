@@ -331,3 +331,32 @@ pub fn standing(config: &Config, policy: &Effective, exceptions: &Exceptions) ->
         encryption: config.encryption.required,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_at_their_limit_and_syslog_is_checked() {
+        let long = "ä".repeat(LONGEST_NAME + 5);
+        assert_eq!(short(long).chars().count(), LONGEST_NAME);
+        assert_eq!(short("x".to_owned()), "x");
+        assert_eq!(
+            parse_syslog("/dev/log"),
+            Ok(Syslog::Local(PathBuf::from("/dev/log")))
+        );
+        assert!(matches!(
+            parse_syslog("udp://192.0.2.1:514"),
+            Ok(Syslog::Udp(_))
+        ));
+        for wrong in [
+            "",
+            "log",
+            "udp://x",
+            "udp://192.0.2.1",
+            "tcp://192.0.2.1:514",
+        ] {
+            assert!(parse_syslog(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -596,7 +596,12 @@ impl Control {
 
     async fn status(&self) -> Status {
         let server = self.server();
-        let counters = server.statistics.all();
+        let mut counters = server.statistics.all();
+        if let Some(auditor) = &self.auditor {
+            let (dropped, failed) = auditor.losses();
+            counters.push(("audit_notes_dropped", dropped));
+            counters.push(("audit_notes_failed", failed));
+        }
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -109,12 +109,11 @@ impl Smb1 {
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(finished) = task.future.as_mut().poll(&mut context) {
             let uid = self.tasks.remove(&id).map(|task| task.header.uid);
-            if let Some(session) =
-                uid.and_then(|uid| self.shared.state.lock().sessions.get(&uid).cloned())
+            let bytes = finished.messages.iter().map(Outgoing::len).sum();
+            if let Some(uid) = uid
+                && let Some(session) = self.shared.state.lock().sessions.get(&uid)
             {
-                session
-                    .record
-                    .sent(finished.messages.iter().map(Outgoing::len).sum());
+                session.record.sent(bytes);
             }
             out.extend(finished.messages);
             if let Some(reason) = finished.close {
