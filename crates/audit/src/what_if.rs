@@ -382,7 +382,7 @@ pub fn what_if(rows: &[Row], standing: &Standing, changes: &[Change], now: u64) 
         &mut answer.start_signing,
         &mut answer.let_in,
     ] {
-        list.sort_by(|a, b| b.connections.cmp(&a.connections));
+        list.sort_by_key(|peer| std::cmp::Reverse(peer.connections));
     }
     answer
 }
