@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &RmArguments) -> Outcome {
                         let observer = Arc::clone(&progress);
                         report.add(remove_tree(&share, &one.path, JOBS, observer).await);
                     } else {
-                        match share.remove_file(&one.path).await {
+                        match Remote::remove_file(&share, &one.path).await {
                             Ok(()) => {
                                 report.removed += 1;
                                 progress.finished(&countersign_client::transfer::Done {

@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &ShellArguments) -> Outcome {
         .map_err(|error| format!("the runtime cannot be started: {error}"))?;
     let share = runtime.block_on(prepared.share())?;
     let mut session = Session::new(share, prepared.location.path.clone());
-    let mut once = |session: &mut Session, text: &str| -> After {
+    let once = |session: &mut Session, text: &str| -> After {
         runtime.block_on(async {
             tokio::select! {
                 after = command(session, text) => after,

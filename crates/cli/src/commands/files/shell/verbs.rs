@@ -373,7 +373,8 @@ impl Session {
             }
             for one in found {
                 if one.entry.kind != Kind::Folder {
-                    self.share.remove_file(&one.path).await.map_err(text)?;
+                    let removed = Remote::remove_file(&self.share, &one.path).await;
+                    removed.map_err(text)?;
                 } else if recursive {
                     let observer: Arc<dyn Observer> = Arc::new(Progress::new(true, false));
                     let report = remove_tree(&self.share, &one.path, JOBS, observer).await;
