@@ -501,8 +501,8 @@ pub(crate) fn short(tally: &mut Tally, binary: &Path) -> Res<()> {
         },
     )?;
     let chosen = |attack: Attack, dialect: &str, setting: Setting| {
-        setting == Setting::Client && matches!(dialect, "NT1" | "SMB3_11")
-            || attack == Attack::Guest && setting == Setting::Client
+        setting == Setting::Client
+            && (attack == Attack::Guest || matches!(dialect, "NT1" | "SMB3_11"))
     };
     let bench = Bench::new(&folder, Victim::ours(binary, &folder, &account)?)?;
     matrix(

@@ -1,5 +1,11 @@
 //! The kept captures of real peers verify to the counts that the independent
 //! verifier (`testdata/tools/verify.py`) recorded in their manifest.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's way to fail"
+)]
 
 use std::path::{Path, PathBuf};
 

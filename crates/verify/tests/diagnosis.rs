@@ -1,5 +1,11 @@
 //! Every cause a signature can be wrong by, made on purpose, is told; and altered
 //! copies of kept captures are.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's way to fail"
+)]
 
 mod generate;
 

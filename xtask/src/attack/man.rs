@@ -173,6 +173,7 @@ impl Attack {
 pub(crate) struct Man {
     attack: Attack,
     create: Option<Vec<u8>>,
+    whole: Option<Vec<u8>>,
     held: Option<Vec<u8>>,
     cut: Option<u32>,
     done: bool,
@@ -184,6 +185,7 @@ impl Man {
         Self {
             attack,
             create: None,
+            whole: None,
             held: None,
             cut: None,
             done: false,
@@ -353,6 +355,17 @@ fn forged_create(create: &[u8], last: &[u8], stale: bool) -> Vec<u8> {
     forged
 }
 
+/// The first part of a compound, as a message of its own.
+fn alone(frame: &[u8]) -> Vec<u8> {
+    let next = if smb2(frame) { u32_at(frame, 20) } else { 0 };
+    if next == 0 || next >= frame.len() {
+        return frame.to_vec();
+    }
+    let mut part = frame.get(..next).unwrap_or_default().to_vec();
+    put(&mut part, 20, &[0; 4]);
+    part
+}
+
 /// An SMB1 CREATE with READ_ANDX chained behind it.
 fn chained(mut create: Vec<u8>) -> Vec<u8> {
     if create.len() % 2 == 1 {
@@ -389,7 +402,8 @@ impl Tamper for Man {
             && matches!(command(&frame), 5 | 0x1A2 | 0x12D)
             && (find(&frame, &utf16("victim")).is_some() || find(&frame, b"victim").is_some());
         if is_create && self.create.is_none() && !frame.starts_with(b"\xfdSMB") {
-            self.create = Some(frame.clone());
+            self.create = Some(alone(&frame));
+            self.whole = Some(frame.clone());
         }
         let ends =
             client && matches!(command(&frame), 4 | 2 | 0x171 | 0x174) && status(&frame) == 0;
@@ -410,7 +424,7 @@ impl Tamper for Man {
                 let trigger = find(&frame, &utf16("trigger")).is_some();
                 if !self.done
                     && trigger
-                    && let Some(create) = &self.create
+                    && let Some(create) = &self.whole
                 {
                     self.done = true;
                     return (vec![create.clone(), frame], true);
@@ -603,10 +617,6 @@ impl Man {
         let Some(create) = self.create.clone() else {
             return (vec![frame], false);
         };
-        // A CREATE that is part of a compound cannot be taken alone.
-        if smb2(&create) && u32_at(&create, 20) != 0 {
-            return (vec![frame], false);
-        }
         self.done = true;
         let forged = match self.attack {
             Attack::StaleSignature => forged_create(&create, &frame, true),

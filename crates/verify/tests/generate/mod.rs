@@ -1,6 +1,12 @@
 //! Captures made to measure: a logon and signed messages in TCP segments, in pcap.
 
-#![allow(dead_code, reason = "each user needs a part of it")]
+#![allow(
+    dead_code,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "each user needs a part of it; made of what is known"
+)]
 
 use countersign_auth::NtHash;
 use countersign_auth::ntlm::hash::{desl, md4};
