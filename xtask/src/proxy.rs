@@ -24,6 +24,12 @@ pub(crate) enum From {
 pub(crate) trait Tamper: Send {
     fn frame(&mut self, from: From, frame: Vec<u8>) -> (Vec<Vec<u8>>, bool);
 
+    /// One side ended the connection: frames to send in its place before the other
+    /// side is told.
+    fn ended(&mut self, _from: From) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+
     /// Frames to send back to who sent the last one.
     fn answers(&mut self) -> Vec<Vec<u8>> {
         Vec::new()
@@ -109,6 +115,12 @@ fn relay(
         if to.write_all(&framed(&frames)).is_err() || from.write_all(&framed(&back)).is_err() {
             break;
         }
+    }
+    let last = tamper.lock().map(|mut t| t.ended(who)).unwrap_or_default();
+    if !last.is_empty() && to.write_all(&framed(&last)).is_ok() {
+        altered.fetch_add(1, Ordering::Relaxed);
+        // Time to act upon them.
+        std::thread::sleep(Duration::from_millis(100));
     }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);

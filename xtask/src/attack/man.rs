@@ -174,6 +174,8 @@ pub(crate) struct Man {
     attack: Attack,
     create: Option<Vec<u8>>,
     whole: Option<Vec<u8>>,
+    /// The client's next MessageId.
+    next_id: u64,
     held: Option<Vec<u8>>,
     cut: Option<u32>,
     done: bool,
@@ -186,6 +188,7 @@ impl Man {
             attack,
             create: None,
             whole: None,
+            next_id: 0,
             held: None,
             cut: None,
             done: false,
@@ -355,6 +358,18 @@ fn forged_create(create: &[u8], last: &[u8], stale: bool) -> Vec<u8> {
     forged
 }
 
+/// The MessageId behind the last one of a frame.
+fn following(frame: &[u8]) -> u64 {
+    let mut at = 0;
+    loop {
+        let id = u32_at(frame, at + 24) as u64;
+        match u32_at(frame, at + 20) {
+            n if n > 0 && at + n < frame.len() => at += n,
+            _ => return id + u16_at(frame, at + 6).max(1) as u64,
+        }
+    }
+}
+
 /// The first part of a compound, as a message of its own.
 fn alone(frame: &[u8]) -> Vec<u8> {
     let next = if smb2(frame) { u32_at(frame, 20) } else { 0 };
@@ -398,7 +413,13 @@ fn compounded(forged: Vec<u8>, last: &[u8]) -> Vec<u8> {
 impl Tamper for Man {
     fn frame(&mut self, from: From, mut frame: Vec<u8>) -> (Vec<Vec<u8>>, bool) {
         let client = from == From::Client;
+        if client && smb2(&frame) {
+            self.next_id = self.next_id.max(following(&frame));
+        }
+        // One that makes the file; FILE_OPEN makes none.
+        let opens = smb2(&frame) && byte(&frame, 100) == 1;
         let is_create = client
+            && !opens
             && matches!(command(&frame), 5 | 0x1A2 | 0x12D)
             && (find(&frame, &utf16("victim")).is_some() || find(&frame, b"victim").is_some());
         if is_create && self.create.is_none() && !frame.starts_with(b"\xfdSMB") {
@@ -560,6 +581,23 @@ impl Tamper for Man {
             _ => false,
         };
         (vec![frame], changed)
+    }
+
+    fn ended(&mut self, from: From) -> Vec<Vec<u8>> {
+        let forges = matches!(
+            self.attack,
+            Attack::Hijack | Attack::StaleSignature | Attack::ReuseId
+        );
+        if from != From::Client || !forges || self.done || self.create.is_none() {
+            return Vec::new();
+        }
+        // A client that says no goodbye: what would have come next.
+        let mut next = vec![0; 64];
+        match self.create.as_deref().is_some_and(smb2) {
+            true => put(&mut next, 24, &self.next_id.to_le_bytes()),
+            false => put(&mut next, 30, &[0x77, 0x77]),
+        }
+        self.forge(next).0
     }
 
     fn answers(&mut self) -> Vec<Vec<u8>> {
