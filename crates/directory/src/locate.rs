@@ -108,6 +108,8 @@ async fn ask(resolver: &Resolver, name: &str) -> Result<Vec<Candidate>, Error> {
     let records = resolver.srv(name).await?;
     Ok(records
         .into_iter()
+        // The name becomes part of a Kerberos principal.
+        .filter(|record| record.target.split('.').all(is_label))
         .take(MOST)
         .map(|record| Candidate {
             host: record.target,

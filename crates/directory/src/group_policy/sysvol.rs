@@ -35,7 +35,7 @@ pub trait Sysvol: Send {
 
 /// SYSVOL over our own SMB client.
 pub struct SmbSysvol {
-    client: Client,
+    machine: Machine,
     port: u16,
     open: Option<(String, Share)>,
 }
@@ -48,8 +48,18 @@ impl SmbSysvol {
 
     /// The same on another port.
     pub fn on_port(machine: &Machine, port: u16) -> SmbSysvol {
-        let logon = KerberosLogon::new(Arc::clone(machine.credential()), None);
-        let client = Client::builder()
+        SmbSysvol {
+            machine: machine.clone(),
+            port,
+            open: None,
+        }
+    }
+
+    /// A client for the controllers of one realm.
+    fn client(&self, realm: &str) -> Client {
+        let credential = Arc::clone(self.machine.credential());
+        let logon = KerberosLogon::new(credential, Some(realm.to_owned()));
+        Client::builder()
             .credentials(Credentials::with_factory(Arc::new(logon)))
             .signing(Signing::Required)
             .require_mutual_authentication(true)
@@ -57,15 +67,10 @@ impl SmbSysvol {
             .connect_timeout(PATIENCE)
             .request_timeout(PATIENCE)
             .reconnect(false)
-            .build();
-        SmbSysvol {
-            client,
-            port,
-            open: None,
-        }
+            .build()
     }
 
-    async fn share(&mut self, controller: &Controller) -> Result<&Share, Error> {
+    async fn share(&mut self, controller: &Controller, realm: &str) -> Result<&Share, Error> {
         let wrong = |what: String| Error::Sysvol {
             path: format!(r"\\{}\sysvol", controller.host),
             what,
@@ -74,7 +79,7 @@ impl SmbSysvol {
         if !known {
             let address = SocketAddr::new(controller.address.ip(), self.port);
             let connection = self
-                .client
+                .client(realm)
                 .connect_address(address, &controller.host)
                 .await
                 .map_err(|error| wrong(error.to_string()))?;
@@ -106,7 +111,9 @@ impl Sysvol for SmbSysvol {
             path: format!(r"\\{}\sysvol\{path}", controller.host),
             what,
         };
-        let share = self.share(controller).await?;
+        // The first folder is the domain, see `SysvolPath::parse`.
+        let realm = path.names().first().map(|domain| domain.to_uppercase());
+        let share = self.share(controller, &realm.unwrap_or_default()).await?;
         let name = path.to_string();
         let largest = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
         match share.metadata(&name).await {
