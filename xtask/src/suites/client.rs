@@ -54,6 +54,15 @@ pub(crate) fn run(tally: &mut Tally, _: &Context) -> Res<()> {
             if attack == Attack::Downgrade && !dialect.starts_with('3') {
                 continue;
             }
+            if dialect == "smb1" && matches!(attack, Attack::Flip | Attack::Strip | Attack::Twice) {
+                // Covered in memory, by the testkit's tests of the SMB1 engine.
+                let what = format!("tampering {dialect} {attack:?}");
+                tally.skip(
+                    &what,
+                    "the proxy does not find the file's bytes in SMB1's answers",
+                );
+                continue;
+            }
             let proxy = Proxy::start(samba.port, Box::new(Man { attack }))?;
             let out = ask(&battery, proxy.port, dialect, "sign", Some("original"))?;
             let text = out.text();
@@ -75,6 +84,9 @@ pub(crate) fn run(tally: &mut Tally, _: &Context) -> Res<()> {
 }
 
 fn build() -> Res<PathBuf> {
+    if let Some(given) = std::env::var_os("COUNTERSIGN_BATTERY") {
+        return Ok(PathBuf::from(given));
+    }
     let status = cargo()
         .args(["build", "--release", "--package", "countersign-client"])
         .args(["--example", "battery"])
