@@ -5,6 +5,8 @@
 //!
 //! With a file that alone is read, and printed.
 
+#![allow(clippy::print_stdout, reason = "an example tells what it does")]
+
 use std::time::Duration;
 
 use countersign_client::ClassicResponse;

@@ -2,6 +2,8 @@
 //!
 //! `transfer HOST[:PORT] SHARE USER PASSWORD DIALECT off|sign|encrypt get|put|putmany|getmany PATH [LOCAL]`
 
+#![allow(clippy::print_stdout, reason = "an example tells what it does")]
+
 use std::sync::Arc;
 use std::time::Instant;
 

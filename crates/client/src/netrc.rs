@@ -292,7 +292,7 @@ mod tests {
             ));
         }
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        std::fs::write(&path, "#".repeat(MAX_NETRC as usize + 1)).unwrap();
+        std::fs::write(&path, "#".repeat(usize::try_from(MAX_NETRC).unwrap() + 1)).unwrap();
         assert!(matches!(
             look_up(&path, me, "files", None),
             Err(NetrcError::TooLarge)

@@ -344,7 +344,7 @@ impl Site<'_> {
             .collect();
         let silent = ["nt1off", "impnt1", "pynt1"].map(str::to_owned);
         let silent = BTreeSet::from(silent);
-        if how.is_empty() != !uncertain.is_empty() || !uncertain.is_subset(&silent) {
+        if how.is_empty() == uncertain.is_empty() || !uncertain.is_subset(&silent) {
             return Err(format!("not certain: {uncertain:?}"));
         }
         if how.is_empty() {

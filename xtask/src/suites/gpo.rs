@@ -2,6 +2,11 @@
 //! nested units, enforced, blocked, filtered and disabled; a change reaches the running
 //! server and its next connection; without a controller the last state stays.
 
+#![allow(
+    clippy::indexing_slicing,
+    reason = "JSON values answer null for what is missing"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -27,10 +27,20 @@ struct Expected {
     unsigned_client: &'static str,
 }
 
+/// Name, always, if agrees; then what is found: SMB1, SMB2, an unsigned client.
+type Ours = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    &'static str,
+    &'static str,
+);
+
 pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
     tally.suite("scan");
     let folder = workspace::scratch("scan")?;
-    let ours: [(&str, &str, &str, Option<&str>, &str, &str); 4] = [
+    let ours: [Ours; 4] = [
         (
             "required",
             "enabled",

@@ -146,6 +146,9 @@ pub async fn stream_down<F: RemoteFile>(
         .map_err(Cause::Local)
 }
 
+/// A piece on its way: its length, and what became of it.
+type Written<E> = Task<(usize, Result<(), E>)>;
+
 /// Writes `from..size` of a local file, which stands at `from`, to a share.
 pub(super) async fn up<F: RemoteFile>(
     mut source: File,
@@ -158,7 +161,7 @@ pub(super) async fn up<F: RemoteFile>(
 ) -> Result<(), Cause<F::Error>> {
     let piece = gate.piece(piece);
     let mut next = from;
-    let mut under_way: VecDeque<Task<(usize, Result<(), F::Error>)>> = VecDeque::new();
+    let mut under_way: VecDeque<Written<F::Error>> = VecDeque::new();
     while next < size {
         let length = usize::try_from(size - next).unwrap_or(piece).min(piece);
         let permit = loop {

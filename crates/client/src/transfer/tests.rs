@@ -10,7 +10,10 @@ use super::*;
 
 fn content(length: usize, seed: u8) -> Vec<u8> {
     (0..length)
-        .map(|at| (at as u8).wrapping_mul(31).wrapping_add(seed) ^ (at >> 8) as u8)
+        .map(|at| {
+            let [low, high, ..] = at.to_le_bytes();
+            low.wrapping_mul(31).wrapping_add(seed) ^ high
+        })
         .collect()
 }
 
