@@ -321,7 +321,7 @@ impl Place<'_> {
         if out.ok() { Ok(cache) } else { Err(out.tail()) }
     }
 
-    /// What [`testdata/interop/kerberos_peer.py`] saw, a line for each try.
+    /// What `testdata/interop/kerberos_peer.py` saw, a line for each try.
     fn present(
         &self,
         python: &Path,

@@ -232,7 +232,7 @@ impl ConnectArguments {
             account.password = surroundings.variable(PASSWORD).map(Zeroizing::new);
         }
         if account.password.is_none() {
-            self.from_netrc(&mut account, location, surroundings)?;
+            self.read_netrc(&mut account, location, surroundings)?;
         }
         if account.name.is_none() {
             account.name = ["USER", "LOGNAME"]
@@ -252,7 +252,7 @@ impl ConnectArguments {
 
     /// A file named by the user must be in order; one that lies about is passed over
     /// if it is not there.
-    fn from_netrc(
+    fn read_netrc(
         &self,
         account: &mut Account,
         location: &Location,

@@ -14,7 +14,7 @@ use crate::remote::present::{attributes, entry_json, kind_name, shown, size, tim
 
 #[derive(Debug, Args)]
 pub(crate) struct LsArguments {
-    /// smb://[USER@]HOST[:PORT]/SHARE/PATH or //HOST/SHARE/PATH; `*`, `?` and `**` are
+    /// `smb://[USER@]HOST[:PORT]/SHARE/PATH` or `//HOST/SHARE/PATH`; `*`, `?` and `**` are
     /// wildcards; a host alone lists its shares
     #[arg(required = true, value_name = "LOCATION")]
     locations: Vec<Location>,
