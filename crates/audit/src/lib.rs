@@ -2,7 +2,7 @@
 //! what a change of policy would mean for the peers that were seen.
 //!
 //! A server feeds [`Writer`] with [`Note`]s and [`AuditEvent`]s through a bounded
-//! channel; a thread of its own writes them to SQLite and to the [`sink`]s. Commands
+//! channel; a thread of its own writes them to SQLite and to the sinks. Commands
 //! open the same file with [`Database::open`] while it is written.
 #![forbid(unsafe_code)]
 

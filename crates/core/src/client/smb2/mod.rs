@@ -1,6 +1,6 @@
 //! SMB 2.0.2 to 3.1.1, the client's side, [MS-SMB2] 3.2.
 //!
-//! A call becomes a [`Flight`](flight::Flight): one request or a chain of related
+//! A call becomes a `Flight`: one request or a chain of related
 //! ones, queued until there are credits for it, answered when all its replies
 //! are there.
 

@@ -137,7 +137,7 @@ impl<'a> AnswerFragment<'a> {
     /// Decodes a response.
     ///
     /// # Errors
-    /// [`DecodeError`] for missing words and bytes outside the message.
+    /// [`DecodeError`](crate::DecodeError) for missing words and bytes outside the message.
     pub fn decode(block: &Block<'a>) -> Result<Self> {
         let mut r = block.words();
         if block.command == Command::NT_TRANSACT {
