@@ -19,15 +19,15 @@ use countersign_policy::{
 };
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::{
-    Command, Compound, HEADER_LEN, Header, HeaderFlags, Part, Protocol, TransformHeader,
-    UNSOLICITED,
+    Command, Compound, Header, HeaderFlags, Part, Protocol, TransformHeader, UNSOLICITED,
 };
 
 use super::super::Sealed;
+use super::frame::Frame;
 use super::{ChannelKey, Check, Preauth, SessionSecrets, Transform, family, verified};
 
 /// Room in front of a request's first header: transport header and transform.
-pub(crate) const REQUEST_HEADROOM: usize = 4 + TRANSFORM_HEADER;
+pub(crate) const REQUEST_HEADROOM: usize = crate::smb2::handler::FRAME_HEADROOM;
 
 /// What NEGOTIATE and SESSION_SETUP announce: whether we require signing.
 pub(crate) fn announce_client(policy: &Effective, revision: u16) -> bool {
@@ -219,20 +219,14 @@ impl Sent {
 }
 
 /// A request, or several in a chain, on the way out.
-pub(crate) struct Request {
-    buffer: Vec<u8>,
-    /// Where the first header begins.
-    start: usize,
-    parts: Vec<RequestPart>,
-    encrypt: Option<Arc<SessionSecrets>>,
-}
+pub(crate) struct Request(Frame<Asked>);
 
-struct RequestPart {
-    /// From the start of the first header.
-    offset: usize,
+/// What is kept of a request.
+#[derive(Clone, Copy)]
+struct Asked {
     message_id: u64,
     class: CommandClass,
-    key: Option<ChannelKey>,
+    signed: bool,
 }
 
 impl Request {
@@ -243,17 +237,10 @@ impl Request {
         session: Option<&ClientSession>,
         encrypt: bool,
         class: CommandClass,
-        mut header: Header,
-        mut buffer: Vec<u8>,
+        header: Header,
+        buffer: Vec<u8>,
         body: usize,
     ) -> Self {
-        let mut body = body;
-        if body < REQUEST_HEADROOM + HEADER_LEN {
-            let short = REQUEST_HEADROOM + HEADER_LEN - body;
-            buffer.splice(0..0, core::iter::repeat_n(0, short));
-            body += short;
-        }
-        let start = body - HEADER_LEN;
         let secrets = session
             .filter(|s| s.encrypt || encrypt)
             .and_then(|s| s.secrets.clone())
@@ -261,117 +248,42 @@ impl Request {
         let key = session
             .filter(|s| secrets.is_none() && request_is_signed(class, &s.facts))
             .and_then(|s| s.key.clone());
-        header.flags.set(HeaderFlags::SIGNED, key.is_some());
-        header.signature = [0; 16];
-        if let Some(place) = buffer.get_mut(start..body) {
-            place.copy_from_slice(&header.to_bytes());
-        }
-        Self {
-            buffer,
-            start,
-            parts: vec![RequestPart {
-                offset: 0,
-                message_id: header.message_id,
-                class,
-                key,
-            }],
-            encrypt: secrets,
-        }
+        let asked = Asked {
+            message_id: header.message_id,
+            class,
+            signed: key.is_some(),
+        };
+        let sender = Sender::Client;
+        Self(Frame::new(
+            sender, key, secrets, header, buffer, body, asked,
+        ))
     }
 
     /// [MS-SMB2] 3.2.4.1.4: another request behind this one, at a multiple of 8.
     pub(crate) fn chain(&mut self, next: &Request) {
-        let last = self.parts.last().map_or(0, |p| p.offset);
-        let padded = (self.buffer.len().saturating_sub(self.start)).next_multiple_of(8);
-        self.buffer.resize(self.start.saturating_add(padded), 0);
-        let next_command = u32::try_from(padded.saturating_sub(last)).unwrap_or(0);
-        let at = self.start + last + 20;
-        if let Some(place) = self.buffer.get_mut(at..at + 4) {
-            place.copy_from_slice(&next_command.to_le_bytes());
-        }
-        self.buffer
-            .extend_from_slice(next.buffer.get(next.start..).unwrap_or_default());
-        self.parts.extend(next.parts.iter().map(|part| RequestPart {
-            offset: padded + part.offset,
-            message_id: part.message_id,
-            class: part.class,
-            key: part.key.clone(),
-        }));
+        self.0.append(&next.0);
     }
 
     /// The message as it is on the wire, signed if it has to be: for the
     /// pre-authentication hash.
     pub(crate) fn signed_message(&mut self) -> &[u8] {
-        sign_batch(&mut self.jobs());
-        self.buffer.get(self.start..).unwrap_or_default()
-    }
-
-    fn jobs(&mut self) -> Vec<SignJob<'_>> {
-        let ends: Vec<usize> = self
-            .parts
-            .iter()
-            .skip(1)
-            .map(|p| p.offset)
-            .chain([self.buffer.len().saturating_sub(self.start)])
-            .collect();
-        let mut rest = self.buffer.get_mut(self.start..).unwrap_or_default();
-        let mut jobs = Vec::new();
-        for (part, end) in self.parts.iter().zip(ends) {
-            let length = end.saturating_sub(part.offset).min(rest.len());
-            let (message, after) = rest.split_at_mut(length);
-            rest = after;
-            if let Some(key) = &part.key {
-                jobs.push(SignJob {
-                    key: &key.0,
-                    sender: Sender::Client,
-                    message,
-                });
-            }
-        }
-        jobs
+        self.0.signed_message()
     }
 
     /// How each part leaves, by its MessageId. For after signing.
     fn sent(&self) -> impl Iterator<Item = (u64, Sent)> + '_ {
-        self.parts.iter().map(|part| {
-            let at = self.start + part.offset + 48;
-            let mut signature = [0; 16];
-            if let Some(bytes) = self.buffer.get(at..at + 16) {
-                signature.copy_from_slice(bytes);
-            }
+        let encrypted = self.0.is_encrypted();
+        self.0.signatures().map(move |(asked, signature)| {
             (
-                part.message_id,
+                asked.message_id,
                 Sent {
-                    class: part.class,
-                    signed: part.key.is_some(),
-                    encrypted: self.encrypt.is_some(),
+                    class: asked.class,
+                    signed: asked.signed,
+                    encrypted,
                     signature,
                 },
             )
         })
-    }
-
-    fn finish(mut self) -> Result<Sealed, &'static str> {
-        let mut message = self.start;
-        if let Some(secrets) = &self.encrypt {
-            let transform = secrets.transform.as_ref().ok_or("no cipher")?;
-            message = message
-                .checked_sub(TRANSFORM_HEADER)
-                .ok_or("no room for a transform")?;
-            let nonce = transform
-                .nonces
-                .next()
-                .map_err(|_| "nonces are exhausted")?;
-            let place = self
-                .buffer
-                .get_mut(message..)
-                .ok_or("no room for a transform")?;
-            transform
-                .seal
-                .seal_in_place(place, secrets.session, nonce)
-                .map_err(|_| "encryption failed")?;
-        }
-        Sealed::frame(self.buffer, message).ok_or("frame is too long")
     }
 }
 
@@ -381,7 +293,7 @@ pub(crate) fn seal_requests(
     mut requests: Vec<Request>,
     mut sent: impl FnMut(u64, Sent),
 ) -> Vec<Result<Sealed, &'static str>> {
-    let mut jobs: Vec<SignJob<'_>> = requests.iter_mut().flat_map(Request::jobs).collect();
+    let mut jobs: Vec<SignJob<'_>> = requests.iter_mut().flat_map(|r| r.0.jobs()).collect();
     sign_batch(&mut jobs);
     drop(jobs);
     requests
@@ -390,7 +302,7 @@ pub(crate) fn seal_requests(
             for (id, how) in request.sent() {
                 sent(id, how);
             }
-            request.finish()
+            request.0.finish()
         })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! The gate of SMB2 and 3: transforms, signatures, admission, sealing.
 
 pub(crate) mod client;
+mod frame;
 mod inbound;
 mod logon;
 mod outbound;
