@@ -23,6 +23,14 @@ pub(crate) struct Prepared {
 }
 
 impl ConnectArguments {
+    /// All of them, or why one cannot be had.
+    pub(crate) fn prepare_all(&self, locations: &[Location]) -> Result<Vec<Prepared>, String> {
+        locations
+            .iter()
+            .map(|location| self.prepare(location))
+            .collect()
+    }
+
     /// Resolves policy and credentials; may ask for a password.
     pub(crate) fn prepare(&self, location: &Location) -> Result<Prepared, String> {
         let mut location = location.clone();

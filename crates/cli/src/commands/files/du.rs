@@ -60,11 +60,7 @@ fn add_up(own: &BTreeMap<Vec<String>, Sum>) -> BTreeMap<Vec<String>, Sum> {
 }
 
 pub(crate) fn run(arguments: &DuArguments) -> Outcome {
-    let prepared = arguments
-        .locations
-        .iter()
-        .map(|location| arguments.connect.prepare(location))
-        .collect::<Result<Vec<_>, _>>()?;
+    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
             let mut failed = false;

@@ -161,11 +161,7 @@ impl Test {
 
 pub(crate) fn run(arguments: &FindArguments) -> Outcome {
     let test = Test::new(arguments);
-    let prepared = arguments
-        .locations
-        .iter()
-        .map(|location| arguments.connect.prepare(location))
-        .collect::<Result<Vec<_>, _>>()?;
+    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
             let mut failed = false;

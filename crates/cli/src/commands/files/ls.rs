@@ -46,11 +46,7 @@ pub(crate) fn run(arguments: &LsArguments) -> Outcome {
     {
         return super::shares::list(location, &arguments.connect, arguments.json, true);
     }
-    let prepared = arguments
-        .locations
-        .iter()
-        .map(|location| arguments.connect.prepare(location))
-        .collect::<Result<Vec<_>, _>>()?;
+    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
             let mut listing = Listing::new(arguments);

@@ -22,11 +22,7 @@ pub(crate) struct MkdirArguments {
 }
 
 pub(crate) fn run(arguments: &MkdirArguments) -> Outcome {
-    let prepared = arguments
-        .locations
-        .iter()
-        .map(|location| arguments.connect.prepare(location))
-        .collect::<Result<Vec<_>, _>>()?;
+    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
             let mut failed = false;

@@ -36,11 +36,7 @@ pub(crate) struct RmArguments {
 }
 
 pub(crate) fn run(arguments: &RmArguments) -> Outcome {
-    let prepared = arguments
-        .locations
-        .iter()
-        .map(|location| arguments.connect.prepare(location))
-        .collect::<Result<Vec<_>, _>>()?;
+    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
             let start = std::time::Instant::now();

@@ -19,11 +19,7 @@ pub(crate) struct RmdirArguments {
 }
 
 pub(crate) fn run(arguments: &RmdirArguments) -> Outcome {
-    let prepared = arguments
-        .locations
-        .iter()
-        .map(|location| arguments.connect.prepare(location))
-        .collect::<Result<Vec<_>, _>>()?;
+    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
             let mut failed = false;

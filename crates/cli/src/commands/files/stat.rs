@@ -30,11 +30,7 @@ pub(crate) struct StatArguments {
 }
 
 pub(crate) fn run(arguments: &StatArguments) -> Outcome {
-    let prepared = arguments
-        .locations
-        .iter()
-        .map(|location| arguments.connect.prepare(location))
-        .collect::<Result<Vec<_>, _>>()?;
+    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
             let mut rows = Vec::new();
