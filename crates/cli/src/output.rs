@@ -60,21 +60,8 @@ pub(crate) fn span(seconds: u64) -> String {
 
 /// Seconds since 1970 as a date and time, UTC.
 pub(crate) fn date(seconds: u64) -> String {
-    // Days to a civil date: years begin in March, so that the leap day is the last.
-    let days = seconds / 86_400 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 {
-        (month + 3, 0)
-    } else {
-        (month - 9, 1)
-    };
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let year = year + era * 400 + next;
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    countersign_wire::civil::rfc3339(seconds).replacen('T', " ", 1)
 }
 
 /// A control character in a name a client gave must not reach the terminal.

@@ -6,9 +6,6 @@ use countersign_wire::FileTime;
 
 use crate::report::Clock;
 
-/// 100-nanosecond steps from 1601 to 1970.
-const EPOCH: u64 = 116_444_736_000_000_000;
-
 /// Milliseconds since 1970, now.
 pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now()
@@ -20,8 +17,10 @@ pub(crate) fn now_ms() -> i64 {
 /// Milliseconds since 1970; `None` for zero ("not told").
 fn milliseconds(time: FileTime) -> Option<i64> {
     (time.0 != 0).then(|| {
-        let ticks = i128::from(time.0) - i128::from(EPOCH);
-        i64::try_from(ticks / 10_000).unwrap_or(i64::MAX)
+        let (seconds, nanoseconds) = time.to_unix();
+        seconds
+            .saturating_mul(1000)
+            .saturating_add(i64::from(nanoseconds / 1_000_000))
     })
 }
 
@@ -42,7 +41,7 @@ mod tests {
 
     #[test]
     fn skew_is_theirs_less_ours() {
-        let at = FileTime(EPOCH + 10_000 * 5_000);
+        let at = FileTime::from_unix(5, 0);
         let clock = clock(at, FileTime(0), 3_500).unwrap();
         assert_eq!((clock.time, clock.skew_ms, clock.started), (5, 1_500, None));
         assert_eq!(super::clock(FileTime(0), FileTime(0), 1), None);

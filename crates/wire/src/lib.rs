@@ -5,6 +5,7 @@
 //! reads through [`cursor::Reader`], which checks each length.
 #![forbid(unsafe_code)]
 
+pub mod civil;
 pub mod cursor;
 pub mod dtyp;
 pub mod fscc;

@@ -1,6 +1,8 @@
 //! A page with a chart; one file, no script, nothing loaded from elsewhere.
 
-use super::{harmless, timestamp};
+use countersign_wire::civil::rfc3339;
+
+use super::harmless;
 use crate::report::{HostReport, Signing};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}\
@@ -89,7 +91,7 @@ fn rows(report: &HostReport, out: &mut String) {
     let names = report.names.clone().unwrap_or_default();
     let mut remarks = Vec::new();
     if let Some(clock) = report.clock {
-        remarks.push(format!("clock {}", timestamp(clock.time)));
+        remarks.push(format!("clock {}", rfc3339(clock.time)));
     }
     if report.smb1().is_some() {
         remarks.push("<span class=\"bad\">speaks SMB1</span>".to_owned());

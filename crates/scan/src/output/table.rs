@@ -1,6 +1,8 @@
 //! For people.
 
-use super::{harmless, timestamp};
+use countersign_wire::civil::rfc3339;
+
+use super::harmless;
 use crate::prove::{Enforcement, Proof};
 use crate::report::HostReport;
 
@@ -35,7 +37,7 @@ pub(super) fn render(reports: &[HostReport]) -> String {
         if let Some(clock) = report.clock {
             out.push_str(&format!(
                 "  clock {} ({:+.1} s), guid {}\n",
-                timestamp(clock.time),
+                rfc3339(clock.time),
                 // Shown to a tenth of a second: precision is not lost where it matters.
                 (clock.skew_ms / 100) as f64 / 10.0,
                 report.guid.as_deref().unwrap_or("none"),
