@@ -13,55 +13,7 @@ mod harness;
 use std::fs;
 
 use harness::client::{Client, smbclient};
-use harness::{Server, bad, good, json, run, text, until};
-
-struct Scene {
-    folder: tempfile::TempDir,
-    state: String,
-    file: String,
-}
-
-impl Scene {
-    fn new(more: &str) -> Scene {
-        let folder = tempfile::tempdir().unwrap();
-        let (state, files) = (
-            text(&folder.path().join("state")),
-            text(&folder.path().join("files")),
-        );
-        fs::create_dir(&files).unwrap();
-        let file = folder.path().join("server.toml");
-        fs::write(
-            &file,
-            format!(
-                "listen = [\"127.0.0.1:0\"]\nstate = \"{state}\"\n[[share]]\nname = \"files\"\n\
-                 path = \"{files}\"\n[dialects]\nsmb1 = true\n{more}"
-            ),
-        )
-        .unwrap();
-        let file = text(&file);
-        Scene {
-            folder,
-            state,
-            file,
-        }
-    }
-
-    fn start(&self) -> (Server, String) {
-        let server = Server::start(&["serve", "--config", &self.file, "--user", "bob:secret"]);
-        let port = server
-            .address()
-            .strip_prefix("127.0.0.1:")
-            .unwrap()
-            .to_owned();
-        (server, port)
-    }
-
-    fn run(&self, arguments: &[&str]) -> std::process::Output {
-        let mut all = arguments.to_vec();
-        all.extend(["--state", &self.state]);
-        run(&all)
-    }
-}
+use harness::{Site, bad, good, json, until};
 
 fn comes(port: &str, dialect: &str, protection: &str) -> bool {
     let output = smbclient(
@@ -76,7 +28,7 @@ fn comes(port: &str, dialect: &str, protection: &str) -> bool {
 
 #[test]
 fn who_came_is_reported_and_what_if_has_its_contract() {
-    let scene = Scene::new("[policy]\nprofile = \"balanced\"\n");
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n");
     let nothing = bad(scene.run(&["audit", "report"]), 1);
     assert!(nothing.contains("nothing was recorded"), "{nothing}");
     let (server, port) = scene.start();
@@ -134,7 +86,7 @@ fn who_came_is_reported_and_what_if_has_its_contract() {
 
 #[test]
 fn an_exception_must_say_who_until_when_and_why() {
-    let scene = Scene::new("");
+    let scene = Site::new("");
     let whole = [
         "exception",
         "add",
@@ -176,7 +128,7 @@ fn an_exception_must_say_who_until_when_and_why() {
 
 #[test]
 fn an_exception_lets_in_at_once_and_taken_back_ends_the_session() {
-    let scene = Scene::new("");
+    let scene = Site::new("");
     let (server, port) = scene.start();
     assert!(!comes(&port, "NT1", "off"));
     let add = [
@@ -210,7 +162,7 @@ fn an_exception_lets_in_at_once_and_taken_back_ends_the_session() {
 
 #[test]
 fn exceptions_may_be_forbidden() {
-    let scene = Scene::new("[exceptions]\nallow = false\n");
+    let scene = Site::new("[exceptions]\nallow = false\n");
     let (_server, port) = scene.start();
     let add = [
         "exception",
@@ -242,7 +194,7 @@ fn exceptions_may_be_forbidden() {
 
 #[test]
 fn a_server_that_dies_before_it_acts_obeys_when_it_comes_back() {
-    let scene = Scene::new("[policy]\nprofile = \"balanced\"\n");
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n");
     let (server, port) = scene.start();
     assert!(comes(&port, "NT1", "off"));
     // It cannot act, and dies with the change written and not acted upon.
@@ -259,7 +211,7 @@ fn a_server_that_dies_before_it_acts_obeys_when_it_comes_back() {
 
 #[test]
 fn a_change_is_reported_with_who_and_how_long() {
-    let scene = Scene::new("[policy]\nprofile = \"balanced\"\n[audit]\njson = \"events.jsonl\"\n");
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n[audit]\njson = \"events.jsonl\"\n");
     let (server, port) = scene.start();
     let mut unsigned = Client::start(&port, "SMB3_11", &["--client-protection", "off"]);
     assert!(unsigned.works());
@@ -310,7 +262,7 @@ fn a_change_is_reported_with_who_and_how_long() {
 
 #[test]
 fn the_local_policy_switches_events() {
-    let scene = Scene::new("[policy]\nprofile = \"balanced\"\n[audit]\njson = \"events.jsonl\"\n");
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n[audit]\njson = \"events.jsonl\"\n");
     let (_server, port) = scene.start();
     let events = || {
         // The report makes the server write down what it has.

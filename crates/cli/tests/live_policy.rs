@@ -16,7 +16,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use harness::client::{Client, smbclient};
-use harness::{Server, good, json, run, run_with_input, text, until};
+use harness::{Server, Site, good, json, run, run_with_input, text, until};
 use serde_json::Value as Json;
 
 const DIALECTS: [(&str, &str); 4] = [
@@ -27,8 +27,7 @@ const DIALECTS: [(&str, &str); 4] = [
 ];
 
 struct Scene {
-    _folder: tempfile::TempDir,
-    state: String,
+    site: Site,
     port: String,
     server: Server,
     unsigned: Vec<Client>,
@@ -38,26 +37,10 @@ struct Scene {
 /// A server that does not require signing, and in each dialect one client that signs
 /// and one that does not.
 fn scene(on_tighten: &str) -> Scene {
-    let folder = tempfile::tempdir().unwrap();
-    let (state, files) = (
-        text(&folder.path().join("state")),
-        text(&folder.path().join("files")),
-    );
-    fs::create_dir(&files).unwrap();
-    let file = folder.path().join("server.toml");
-    fs::write(
-        &file,
-        format!(
-            "listen = [\"127.0.0.1:0\"]\nstate = \"{state}\"\n[[share]]\nname = \"files\"\npath = \"{files}\"\n[dialects]\nsmb1 = true\n[policy]\nprofile = \"balanced\"\non-tighten = \"{on_tighten}\"\n"
-        ),
-    )
-    .unwrap();
-    let server = Server::start(&["serve", "--config", &text(&file), "--user", "bob:secret"]);
-    let port = server
-        .address()
-        .strip_prefix("127.0.0.1:")
-        .unwrap()
-        .to_owned();
+    let site = Site::new(&format!(
+        "[policy]\nprofile = \"balanced\"\non-tighten = \"{on_tighten}\"\n"
+    ));
+    let (server, port) = site.start();
     let start = |protection: &str| -> Vec<Client> {
         let mut clients: Vec<Client> = DIALECTS
             .iter()
@@ -70,8 +53,7 @@ fn scene(on_tighten: &str) -> Scene {
     };
     let (unsigned, signed) = (start("off"), start("sign"));
     let scene = Scene {
-        _folder: folder,
-        state,
+        site,
         port,
         server,
         unsigned,
@@ -97,7 +79,12 @@ fn scene(on_tighten: &str) -> Scene {
 
 impl Scene {
     fn sessions(&self) -> Vec<Json> {
-        let listed = json(&good(run(&["sessions", "--json", "--state", &self.state])));
+        let listed = json(&good(run(&[
+            "sessions",
+            "--json",
+            "--state",
+            &self.site.state,
+        ])));
         listed["sessions"].as_array().unwrap().clone()
     }
 
@@ -109,7 +96,7 @@ impl Scene {
             "server-always=enabled",
             "--json",
             "--state",
-            &self.state,
+            &self.site.state,
         ]));
         assert!(
             start.elapsed() < Duration::from_secs(1),
@@ -214,11 +201,7 @@ fn shares_users_and_the_log_change_while_the_server_runs() {
     let share = |name: &str| format!("[[share]]\nname = \"{name}\"\npath = \"{files}\"\n");
     write(&share("other"));
     let server = Server::start(&["serve", "--config", &text(&file)]);
-    let port = server
-        .address()
-        .strip_prefix("127.0.0.1:")
-        .unwrap()
-        .to_owned();
+    let port = server.port();
     let lists = || {
         let output = smbclient(&port, "SMB3_11", &["-c", "ls"]).output().unwrap();
         (
@@ -270,11 +253,7 @@ fn the_highest_dialect_may_be_smb1() {
         "--min-dialect",
         "smb1",
     ]);
-    let port = server
-        .address()
-        .strip_prefix("127.0.0.1:")
-        .unwrap()
-        .to_owned();
+    let port = server.port();
     let lists = |most: &str| {
         smbclient(&port, most, &["-c", "ls"])
             .output()
@@ -313,7 +292,13 @@ fn an_administrator_ends_a_session() {
         .collect();
     assert_eq!(ids.len(), 2 * DIALECTS.len());
     for id in &ids {
-        good(run(&["sessions", "--close", id, "--state", &scene.state]));
+        good(run(&[
+            "sessions",
+            "--close",
+            id,
+            "--state",
+            &scene.site.state,
+        ]));
     }
     until("the sessions are gone", || {
         let left = scene.sessions();

@@ -12,10 +12,8 @@
 
 mod harness;
 
-use std::fs;
-
 use harness::client::Client;
-use harness::{Server, good, json, run, text, until};
+use harness::{Server, Site, good, json, run, until};
 use serde_json::Value as Json;
 
 const VALUES: [&str; 3] = ["enabled", "disabled", "not-defined"];
@@ -23,34 +21,19 @@ const VALUES: [&str; 3] = ["enabled", "disabled", "not-defined"];
 const CLIENTS: [&str; 4] = ["disabled", "if_required", "desired", "required"];
 
 struct Scene {
-    _folder: tempfile::TempDir,
-    state: String,
+    site: Site,
     port: String,
     _server: Server,
 }
 
 impl Scene {
     fn new(declined: bool) -> Scene {
-        let folder = tempfile::tempdir().unwrap();
-        let (state, files) = (
-            text(&folder.path().join("state")),
-            text(&folder.path().join("files")),
-        );
-        fs::create_dir(&files).unwrap();
-        let file = folder.path().join("server.toml");
-        let config = format!(
-            "listen = [\"127.0.0.1:0\"]\nstate = \"{state}\"\n[[share]]\nname = \"files\"\npath = \"{files}\"\n[dialects]\nsmb1 = true\n[policy]\nprofile = \"windows-10\"\ndeclined = {declined}\n"
-        );
-        fs::write(&file, config).unwrap();
-        let server = Server::start(&["serve", "--config", &text(&file), "--user", "bob:secret"]);
-        let port = server
-            .address()
-            .strip_prefix("127.0.0.1:")
-            .unwrap()
-            .to_owned();
+        let site = Site::new(&format!(
+            "[policy]\nprofile = \"windows-10\"\ndeclined = {declined}\n"
+        ));
+        let (server, port) = site.start();
         Scene {
-            _folder: folder,
-            state,
+            site,
             port,
             _server: server,
         }
@@ -67,12 +50,17 @@ impl Scene {
             &always,
             &if_agrees,
             "--state",
-            &self.state,
+            &self.site.state,
         ]));
     }
 
     fn sessions(&self) -> Vec<Json> {
-        let listed = json(&good(run(&["sessions", "--json", "--state", &self.state])));
+        let listed = json(&good(run(&[
+            "sessions",
+            "--json",
+            "--state",
+            &self.site.state,
+        ])));
         listed["sessions"].as_array().unwrap().clone()
     }
 

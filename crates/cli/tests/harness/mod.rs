@@ -112,6 +112,14 @@ impl Server {
             .to_owned()
     }
 
+    /// The port it listens on, on the loopback.
+    pub(crate) fn port(&self) -> String {
+        self.address()
+            .strip_prefix("127.0.0.1:")
+            .unwrap()
+            .to_owned()
+    }
+
     /// Sends a signal, waits for the end; the exit code and the log.
     pub(crate) fn end(mut self, signal: &str) -> (Option<i32>, String) {
         self.signal(signal);
@@ -140,6 +148,48 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A configured server that is not started yet: one share `files`, SMB1 spoken.
+pub(crate) struct Site {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) state: String,
+    /// The configuration file.
+    pub(crate) file: String,
+}
+
+impl Site {
+    /// `more` follows the `[dialects]` section.
+    pub(crate) fn new(more: &str) -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| text(&folder.path().join(name));
+        let (state, files, file) = (path("state"), path("files"), path("server.toml"));
+        std::fs::create_dir(&files).unwrap();
+        let config = format!(
+            "listen = [\"127.0.0.1:0\"]\nstate = \"{state}\"\n[[share]]\nname = \"files\"\n\
+             path = \"{files}\"\n[dialects]\nsmb1 = true\n{more}"
+        );
+        std::fs::write(&file, config).unwrap();
+        Site {
+            folder,
+            state,
+            file,
+        }
+    }
+
+    /// Starts it for the user `bob`; the server and its port.
+    pub(crate) fn start(&self) -> (Server, String) {
+        let server = Server::start(&["serve", "--config", &self.file, "--user", "bob:secret"]);
+        let port = server.port();
+        (server, port)
+    }
+
+    /// Runs a command on its state folder.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let mut all = arguments.to_vec();
+        all.extend(["--state", &self.state]);
+        run(&all)
     }
 }
 
