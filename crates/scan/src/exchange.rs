@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use countersign_auth::initiator::InitiatorError;
 use countersign_wire::NtStatus;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -31,6 +32,12 @@ pub enum ProbeError {
     /// The server answered with a failure.
     #[error("{}", status_text(*.0))]
     Status(NtStatus),
+    /// The logon's tokens do not fit together.
+    #[error("{0}")]
+    Logon(InitiatorError),
+    /// The operating system gives no random numbers, so there is no secret to log on with.
+    #[error("the operating system gives no random numbers")]
+    NoRandomness,
     /// The server chose what was not offered.
     #[error("the server answered with another dialect")]
     OtherDialect,

@@ -1,9 +1,13 @@
-//! Names from an NTLM challenge, [MS-NLMP] 2.2.1.2, and tokens around it.
+//! NTLM as a scan needs it: the names in a challenge, [MS-NLMP] 2.2.1.2, and logons.
 
+use countersign_auth::initiator::{Initiator, NtlmMechanism, SpnegoInitiator};
 use countersign_auth::ntlm::message::{Challenge, Negotiate};
-use countersign_auth::ntlm::{NtlmInitiator, av};
+use countersign_auth::ntlm::{ClientRandom, NtlmCredentials, NtlmInitiator, av};
 use countersign_auth::spnego::{NegTokenInit, NegotiationToken, OID_NTLMSSP, mech_types_der};
+use countersign_auth::{NtHash, SessionKey};
 
+use crate::exchange::ProbeError;
+use crate::prove::Credentials;
 use crate::report::Names;
 
 /// A first token that asks for NTLM, in SPNEGO.
@@ -15,19 +19,54 @@ pub(crate) fn first_token() -> Vec<u8> {
         version: None,
     }
     .encode();
-    wrap(&negotiate)
-}
-
-/// An NTLM NEGOTIATE in SPNEGO.
-pub(crate) fn wrap(negotiate: &[u8]) -> Vec<u8> {
     let list = mech_types_der(&[OID_NTLMSSP]);
     NegTokenInit {
         mech_types: vec![OID_NTLMSSP],
         mech_types_der: &list,
-        mech_token: Some(negotiate),
+        mech_token: Some(&negotiate),
         mech_list_mic: None,
     }
     .encode()
+}
+
+/// A logon's tokens, leg by leg.
+pub(crate) struct Exchange(SpnegoInitiator);
+
+impl Exchange {
+    /// With these credentials.
+    pub(crate) fn new(who: &Credentials) -> Result<Self, ProbeError> {
+        let credentials = NtlmCredentials {
+            user: who.user.clone(),
+            domain: who.domain.clone(),
+            nt_hash: NtHash::from_password(&who.password),
+            workstation: "COUNTERSIGN".to_owned(),
+        };
+        let mut random = ClientRandom {
+            challenge: [0; 8],
+            session_key: [0; 16].into(),
+        };
+        // The session key is a secret: without randomness there is no logon.
+        getrandom::fill(&mut random.challenge)
+            .and_then(|()| getrandom::fill(random.session_key.as_mut_slice()))
+            .map_err(|_| ProbeError::NoRandomness)?;
+        let mechanism = NtlmMechanism::new(credentials, None, random);
+        Ok(Self(SpnegoInitiator::ntlm(mechanism)))
+    }
+
+    /// The token of the next leg, from the server's of the last.
+    pub(crate) fn leg(&mut self, token: Option<&[u8]>) -> Result<Vec<u8>, ProbeError> {
+        let step = self.0.step(token).map_err(ProbeError::Logon)?;
+        step.token
+            .ok_or(ProbeError::Malformed("authentication token"))
+    }
+
+    /// The session key, from the server's last token.
+    pub(crate) fn finish(mut self, token: &[u8]) -> Result<Option<SessionKey>, ProbeError> {
+        let step = self.0.step(Some(token)).map_err(ProbeError::Logon)?;
+        step.done
+            .map(|done| done.session_key)
+            .ok_or(ProbeError::Malformed("authentication token"))
+    }
 }
 
 /// The NTLM message in an answer, with or without SPNEGO around it.

@@ -7,9 +7,7 @@ use std::time::Duration;
 use countersign_wire::NtStatus;
 use countersign_wire::fscc::{AccessMask, CreateOptions, FileAttributes, ShareAccess};
 use countersign_wire::smb1::Flags2;
-use countersign_wire::smb2::{
-    Command, CreateRequest, Header, SecurityMode, Target, TreeConnectRequest, dialect,
-};
+use countersign_wire::smb2::{Command, CreateRequest, Header, SecurityMode, Target, dialect};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -144,12 +142,12 @@ async fn attempt2(
     // unsigned client must be unsigned too, to be what such a client sends.
     let unsigned_client = !mode.contains(SecurityMode::SIGNING_REQUIRED);
     let tree = if unsigned_client && id != dialect::SMB_3_1_1 {
-        match unsigned_tree(&mut link, &session, &path).await {
+        match session2::tree_connect(&mut link, &session, &path, As::Unsigned).await {
             Ok(tree) => tree,
             Err(error) => return outcome(Err(error)),
         }
     } else {
-        session2::tree_connect(&mut link, &session, &path).await?
+        session2::tree_connect(&mut link, &session, &path, As::Signed).await?
     };
     let request = open_pipe(&mut link, &session, tree);
     outcome(
@@ -166,30 +164,6 @@ async fn attempt2(
                 }
             }),
     )
-}
-
-async fn unsigned_tree(
-    link: &mut Link,
-    session: &session2::Session,
-    path: &str,
-) -> Result<u32, ProbeError> {
-    let wide: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let header = Header {
-        session_id: session.id,
-        ..link.header(Command::TREE_CONNECT)
-    };
-    let request = TreeConnectRequest {
-        flags: 0,
-        path: &wide,
-    };
-    let sent = message(&header, |w| request.encode(w));
-    let (header, _) = session2::send(link, session, sent, As::Unsigned).await?;
-    if header.status != NtStatus::SUCCESS {
-        return Err(ProbeError::Status(header.status));
-    }
-    header
-        .tree_id()
-        .ok_or(ProbeError::Malformed("TREE_CONNECT response"))
 }
 
 /// Opens the pipe of the share list: harmless, and every account may.

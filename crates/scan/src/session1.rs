@@ -1,9 +1,5 @@
 //! A logon over SMB1 with NTLMv2 in SPNEGO, as far as a scan needs one.
 
-use countersign_auth::NtHash;
-use countersign_auth::ntlm::seal::Sender as NtlmSender;
-use countersign_auth::ntlm::{ClientRandom, NtlmCredentials, NtlmInitiator};
-use countersign_auth::spnego::{NegState, NegTokenResp, OID_NTLMSSP, mech_types_der};
 use countersign_crypto::smb1::MacKey;
 use countersign_wire::NtStatus;
 use countersign_wire::smb1::session_setup_andx::ACTION_GUEST;
@@ -14,7 +10,6 @@ use crate::ntlm;
 use crate::prove::Credentials;
 use crate::session2::As;
 use crate::smb1::{Link, session_setup, setup_response};
-use crate::smb2::random;
 
 /// A session.
 pub(crate) struct Session {
@@ -27,40 +22,15 @@ pub(crate) struct Session {
 
 /// Logs on, ready to sign from the final response on.
 pub(crate) async fn logon(link: &mut Link, who: &Credentials) -> Result<Session, ProbeError> {
-    let credentials = NtlmCredentials {
-        user: who.user.clone(),
-        domain: who.domain.clone(),
-        nt_hash: NtHash::from_password(&who.password),
-        workstation: "COUNTERSIGN".to_owned(),
-    };
-    let client = NtlmInitiator::new(credentials, NtlmInitiator::default_flags(), None);
-    let first = placeholder(session_setup(link, &ntlm::wrap(client.negotiate())));
+    let mut exchange = ntlm::Exchange::new(who)?;
+    let first = placeholder(session_setup(link, &exchange.leg(None)?));
     link.exchange.send(&first).await?;
     let (header, reply) = link.receive().await?;
     if header.status != NtStatus::MORE_PROCESSING_REQUIRED.0 {
         return Err(ProbeError::Status(NtStatus(header.status)));
     }
     let response = setup_response(link, &reply)?;
-    let challenge = response
-        .blob
-        .as_deref()
-        .and_then(ntlm::unwrap)
-        .ok_or(ProbeError::Malformed("SPNEGO token"))?;
-    let picked = ClientRandom {
-        challenge: random(),
-        session_key: random::<16>().into(),
-    };
-    let done = client
-        .authenticate(&challenge, &picked)
-        .map_err(|_| ProbeError::Malformed("NTLM challenge"))?;
-    let mic = done.mech_list_mic(NtlmSender::Client, &mech_types_der(&[OID_NTLMSSP]));
-    let second = NegTokenResp {
-        state: Some(NegState::AcceptIncomplete),
-        supported_mech: None,
-        response_token: Some(&done.token),
-        mech_list_mic: done.session_key.is_some().then_some(&mic),
-    }
-    .encode();
+    let second = exchange.leg(Some(response.blob.as_deref().unwrap_or_default()))?;
     link.uid = header.uid;
     let last = placeholder(session_setup(link, &second));
     link.exchange.send(&last).await?;
@@ -69,15 +39,19 @@ pub(crate) async fn logon(link: &mut Link, who: &Credentials) -> Result<Session,
         return Err(ProbeError::Status(NtStatus(header.status)));
     }
     let response = setup_response(link, &reply)?;
-    let key = done
-        .session_key
-        .as_ref()
-        .map(|key| MacKey::new(key.as_bytes(), &[]));
+    let guest = response.action & ACTION_GUEST != 0;
+    // A guest's key is not the server's, and neither is its proof.
+    let key = if guest {
+        None
+    } else {
+        let session_key = exchange.finish(response.blob.as_deref().unwrap_or_default())?;
+        session_key.map(|key| MacKey::new(key.as_bytes(), &[]))
+    };
     let final_response = key
         .as_ref()
         .is_some_and(|key| key.verify(1, &reply).is_ok());
     Ok(Session {
-        guest: response.action & ACTION_GUEST != 0,
+        guest,
         key,
         next: 2,
         final_response,

@@ -1,9 +1,5 @@
 //! A logon behind SMB1 with NTLMv2, as far as a scan needs one.
 
-use countersign_auth::NtHash;
-use countersign_auth::ntlm::seal::Sender as NtlmSender;
-use countersign_auth::ntlm::{ClientRandom, NtlmCredentials, NtlmInitiator};
-use countersign_auth::spnego::{NegState, NegTokenResp, OID_NTLMSSP, mech_types_der};
 use countersign_crypto::smb2::{Sender, SessionKeys, SigningKey};
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::{
@@ -15,7 +11,7 @@ use crate::exchange::ProbeError;
 use crate::ntlm;
 use crate::prove::Credentials;
 use crate::report::Names;
-use crate::smb2::{Link, message, random};
+use crate::smb2::{Link, message};
 
 /// Asks for the NTLM challenge and the names in it.
 pub(crate) async fn names(link: &mut Link) -> Result<Option<Names>, ProbeError> {
@@ -78,52 +74,30 @@ async fn leg(
 
 /// Logs on.
 pub(crate) async fn logon(link: &mut Link, who: &Credentials) -> Result<Session, ProbeError> {
-    let credentials = NtlmCredentials {
-        user: who.user.clone(),
-        domain: who.domain.clone(),
-        nt_hash: NtHash::from_password(&who.password),
-        workstation: "COUNTERSIGN".to_owned(),
-    };
-    let client = NtlmInitiator::new(credentials, NtlmInitiator::default_flags(), None);
+    let mut exchange = ntlm::Exchange::new(who)?;
     let mut hash = Some(link.preauth.clone());
-    let (header, (_, token, _)) = leg(link, 0, &ntlm::wrap(client.negotiate()), &mut hash).await?;
+    let first = exchange.leg(None)?;
+    let (header, (_, token, _)) = leg(link, 0, &first, &mut hash).await?;
     if header.status != NtStatus::MORE_PROCESSING_REQUIRED {
         return Err(ProbeError::Malformed("a logon without a challenge"));
     }
-    let challenge = ntlm::unwrap(&token).ok_or(ProbeError::Malformed("SPNEGO token"))?;
-    let picked = ClientRandom {
-        challenge: random(),
-        session_key: random::<16>().into(),
-    };
-    let done = client
-        .authenticate(&challenge, &picked)
-        .map_err(|_| ProbeError::Malformed("NTLM challenge"))?;
-    let list = mech_types_der(&[OID_NTLMSSP]);
-    let mic = done.mech_list_mic(NtlmSender::Client, &list);
-    let second = NegTokenResp {
-        state: Some(NegState::AcceptIncomplete),
-        supported_mech: None,
-        response_token: Some(&done.token),
-        mech_list_mic: done.session_key.is_some().then_some(&mic),
-    }
-    .encode();
     let id = header.session_id;
-    let (header, (flags, _, reply)) = leg(link, id, &second, &mut hash).await?;
+    let second = exchange.leg(Some(&token))?;
+    let (header, (flags, token, reply)) = leg(link, id, &second, &mut hash).await?;
     if header.status != NtStatus::SUCCESS {
         return Err(ProbeError::Status(header.status));
     }
-    let real = !flags.intersects(SessionFlags::IS_GUEST | SessionFlags::IS_NULL);
-    let key = match (&done.session_key, real) {
-        (Some(key), true) => SessionKeys::derive(
-            link.dialect,
-            key.as_bytes(),
-            hash.as_ref().map(|h| h.value()),
-            link.cipher,
-        )
-        .ok()
-        .map(|keys| SigningKey::new(link.algorithm, &keys.signing_key)),
-        _ => None,
+    // A guest's key is not the server's, and neither is its proof.
+    let session_key = if flags.intersects(SessionFlags::IS_GUEST | SessionFlags::IS_NULL) {
+        None
+    } else {
+        exchange.finish(&token)?
     };
+    let key = session_key.and_then(|key| {
+        let preauth = hash.as_ref().map(|h| h.value());
+        let keys = SessionKeys::derive(link.dialect, key.as_bytes(), preauth, link.cipher).ok()?;
+        Some(SigningKey::new(link.algorithm, &keys.signing_key))
+    });
     let final_response = match (&key, header.is_signed()) {
         (Some(key), true) => Some(key.verify(Sender::Server, &reply).is_ok()),
         (None, true) => Some(false),
@@ -170,11 +144,12 @@ pub(crate) async fn send(
     link.receive().await
 }
 
-/// Connects to a share, signed where there is a key; its TreeId.
+/// Connects to a share; its TreeId.
 pub(crate) async fn tree_connect(
     link: &mut Link,
     session: &Session,
     path: &str,
+    how: As,
 ) -> Result<u32, ProbeError> {
     let wide: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let header = Header {
@@ -186,7 +161,7 @@ pub(crate) async fn tree_connect(
         path: &wide,
     };
     let sent = message(&header, |w| request.encode(w));
-    let (header, _) = send(link, session, sent, As::Signed).await?;
+    let (header, _) = send(link, session, sent, how).await?;
     if header.status != NtStatus::SUCCESS {
         return Err(ProbeError::Status(header.status));
     }

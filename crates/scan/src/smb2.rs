@@ -99,7 +99,8 @@ pub(crate) fn message(header: &Header, body: impl FnOnce(&mut Writer<'_>)) -> Ve
     out
 }
 
-/// Random bytes; zeros if the system has none (no secret depends on them here).
+/// Random bytes for the salt and the client's GUID, which are no secrets; zeros if
+/// the system has none.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if getrandom::fill(&mut bytes).is_err() {
