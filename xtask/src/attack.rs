@@ -11,10 +11,11 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use man::{ALL, ALTERED, Attack, Man, ORIGINAL, find};
+use man::{ALL, ALTERED, Attack, Man, ORIGINAL};
 use subject::{Account, Target};
 use victim::Victim;
 
+use crate::frame::find;
 use crate::process::Output;
 use crate::proxy::Proxy;
 use crate::report::Tally;

@@ -5,6 +5,7 @@
 mod attack;
 mod capture;
 mod ci;
+mod frame;
 mod fuzz;
 mod interop;
 mod lab;
@@ -102,6 +103,12 @@ pub(crate) fn number(args: &mut Vec<String>, name: &str, default: u64) -> Res<u6
             .parse()
             .map_err(|_| format!("{name} needs a number, not `{v}`")),
     }
+}
+
+/// Words with commas between them behind `--name`.
+pub(crate) fn list(args: &mut Vec<String>, name: &str, default: &str) -> Res<Vec<String>> {
+    let text = option(args, name)?.unwrap_or_else(|| default.to_owned());
+    Ok(text.split(',').map(str::to_owned).collect())
 }
 
 /// Whether `--name` was given; taken out of the arguments.

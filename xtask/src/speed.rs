@@ -13,7 +13,7 @@ use crate::report::Tally;
 use crate::server::{PASSWORD, Samba, USER};
 use crate::suites::noise;
 use crate::versus::{Cleaner, median};
-use crate::{Res, number, option, workspace};
+use crate::{Res, list, number, option, workspace};
 
 const LIMIT: Duration = Duration::from_secs(600);
 /// Length of a small file.
@@ -48,10 +48,6 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
     let mib = number(&mut args, "--mib", 1024)?;
     let files = number(&mut args, "--files", 5000)?;
     let runs = number(&mut args, "--runs", 3)?.max(1);
-    let list = |args: &mut Vec<String>, name: &str, default: &str| -> Res<Vec<String>> {
-        let text = option(args, name)?.unwrap_or_else(|| default.to_owned());
-        Ok(text.split(',').map(str::to_owned).collect())
-    };
     let dialects = list(
         &mut args,
         "--dialects",
@@ -63,12 +59,7 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
     let mut tally = Tally::new();
     tally.suite("speed");
     let binary = workspace::build_release()?;
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() {
-        memory.join(format!("speed-{}", std::process::id()))
-    } else {
-        workspace::scratch("speed")?
-    };
+    let folder = workspace::in_memory("speed")?;
     let cleaner = Cleaner(folder.clone());
     let share = folder.join("share");
     make_files(&folder, &share, mib, files)?;

@@ -1,7 +1,7 @@
 //! `cargo xtask versus`: throughput and server CPU beside smbd's, in turns (A B
 //! A B), so that a noisy machine is noisy for both. The client is smbclient.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,16 +10,12 @@ use crate::peers::Peers;
 use crate::report::Tally;
 use crate::server::{Samba, Setup};
 use crate::suites::{Smbclient, noise};
-use crate::{Res, number, option, workspace};
+use crate::{Res, list, number, option, workspace};
 
 pub(crate) fn run(args: &[String]) -> Res<bool> {
     let mut args = args.to_vec();
     let mib = number(&mut args, "--mib", 512)?;
     let runs = number(&mut args, "--runs", 5)?.max(1);
-    let list = |args: &mut Vec<String>, name: &str, default: &str| -> Res<Vec<String>> {
-        let text = option(args, name)?.unwrap_or_else(|| default.to_owned());
-        Ok(text.split(',').map(str::to_owned).collect())
-    };
     let dialects = list(
         &mut args,
         "--dialects",
@@ -35,12 +31,7 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
         return Ok(tally.finish());
     };
     let binary = workspace::build_release()?;
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() {
-        memory.join(format!("versus-{}", std::process::id()))
-    } else {
-        workspace::scratch("versus")?
-    };
+    let folder = workspace::in_memory("versus")?;
     let cleaner = Cleaner(folder.clone());
     std::fs::create_dir_all(folder.join("samba")).map_err(|e| e.to_string())?;
     let client = Smbclient::new(smbclient, &folder)?;

@@ -52,3 +52,13 @@ pub(crate) fn build_release() -> Res<PathBuf> {
     }
     Ok(target().join("release/countersign"))
 }
+
+/// A folder in memory, where the system has one for that.
+pub(crate) fn in_memory(name: &str) -> Res<PathBuf> {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        Ok(memory.join(format!("{name}-{}", std::process::id())))
+    } else {
+        scratch(name)
+    }
+}

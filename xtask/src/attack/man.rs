@@ -1,5 +1,6 @@
 //! The man in the middle: what each attack does to the frames that pass.
 
+use crate::frame::{byte, find, put, replace, utf16};
 use crate::proxy::{From, Tamper};
 
 /// What the victim writes, and what the attacker makes of it.
@@ -195,34 +196,6 @@ impl Man {
             back: Vec::new(),
         }
     }
-}
-
-pub(crate) fn utf16(text: &str) -> Vec<u8> {
-    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-}
-
-pub(crate) fn find(frame: &[u8], what: &[u8]) -> Option<usize> {
-    frame.windows(what.len()).position(|w| w == what)
-}
-
-fn replace(frame: &mut [u8], old: &[u8], new: &[u8]) -> bool {
-    match find(frame, old).and_then(|at| frame.get_mut(at..at + new.len())) {
-        Some(slot) => {
-            slot.copy_from_slice(new);
-            true
-        }
-        None => false,
-    }
-}
-
-fn put(frame: &mut [u8], at: usize, bytes: &[u8]) {
-    if let Some(slot) = frame.get_mut(at..at + bytes.len()) {
-        slot.copy_from_slice(bytes);
-    }
-}
-
-fn byte(frame: &[u8], at: usize) -> u8 {
-    frame.get(at).copied().unwrap_or(0)
 }
 
 fn u16_at(frame: &[u8], at: usize) -> usize {

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Context;
-use super::tamper::{byte, find, put, unsign};
+use super::tamper::unsign;
 use crate::Res;
+use crate::frame::{byte, find, put};
 use crate::process::{Output, run as run_command};
 use crate::proxy::{From, Proxy, Tamper};
 use crate::report::Tally;

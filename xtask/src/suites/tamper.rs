@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Context, Smbclient};
 use crate::Res;
+use crate::frame::{byte, find, put, replace, utf16};
 use crate::proxy::{From, Proxy, Tamper};
 use crate::report::Tally;
 use crate::server::Setup;
@@ -52,34 +53,6 @@ struct Man {
     attack: Attack,
     kept: Option<Vec<u8>>,
     done: bool,
-}
-
-fn utf16(text: &str) -> Vec<u8> {
-    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
-}
-
-pub(super) fn find(frame: &[u8], what: &[u8]) -> Option<usize> {
-    frame.windows(what.len()).position(|w| w == what)
-}
-
-fn replace(frame: &mut [u8], old: &[u8], new: &[u8]) -> bool {
-    match find(frame, old).and_then(|at| frame.get_mut(at..at + new.len())) {
-        Some(slot) => {
-            slot.copy_from_slice(new);
-            true
-        }
-        None => false,
-    }
-}
-
-pub(super) fn put(frame: &mut [u8], at: usize, bytes: &[u8]) {
-    if let Some(slot) = frame.get_mut(at..at + bytes.len()) {
-        slot.copy_from_slice(bytes);
-    }
-}
-
-pub(super) fn byte(frame: &[u8], at: usize) -> u8 {
-    frame.get(at).copied().unwrap_or(0)
 }
 
 /// Takes the signature off every message of a frame.
