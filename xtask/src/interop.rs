@@ -1,11 +1,9 @@
 //! `cargo xtask test` and `cargo xtask interop`.
 
-use std::path::PathBuf;
-
 use crate::peers::Peers;
 use crate::report::Tally;
 use crate::suites::{self, Context};
-use crate::{Res, flag, option, workspace};
+use crate::{Res, flag, workspace};
 
 type Suite = fn(&mut Tally, &Context) -> Res<()>;
 
@@ -35,7 +33,7 @@ pub(crate) fn test(args: &[String]) -> Res<bool> {
     let mut tally = Tally::new();
     let peers = Peers::prepare();
     unit_tests(&mut tally)?;
-    suites_into(&mut tally, peers, full, &[], None)?;
+    suites_into(&mut tally, peers, full, &[])?;
     Ok(tally.finish())
 }
 
@@ -43,7 +41,6 @@ pub(crate) fn test(args: &[String]) -> Res<bool> {
 pub(crate) fn only(args: &[String]) -> Res<bool> {
     let mut names = args.to_vec();
     let full = flag(&mut names, "--full");
-    let built = option(&mut names, "--binary")?.map(PathBuf::from);
     if let Some(unknown) = names.iter().find(|n| !SUITES.iter().any(|(s, _)| s == n)) {
         let all: Vec<&str> = SUITES.iter().map(|(n, _)| *n).collect();
         return Err(format!(
@@ -52,19 +49,13 @@ pub(crate) fn only(args: &[String]) -> Res<bool> {
         ));
     }
     let mut tally = Tally::new();
-    suites_into(&mut tally, Peers::prepare(), full, &names, built)?;
+    suites_into(&mut tally, Peers::prepare(), full, &names)?;
     Ok(tally.finish())
 }
 
-fn suites_into(
-    tally: &mut Tally,
-    peers: Peers,
-    full: bool,
-    names: &[String],
-    built: Option<PathBuf>,
-) -> Res<()> {
+fn suites_into(tally: &mut Tally, peers: Peers, full: bool, names: &[String]) -> Res<()> {
     tally.suite("build");
-    let binary = match built.map_or_else(workspace::build_release, Ok) {
+    let binary = match workspace::build_release() {
         Ok(b) => b,
         Err(why) => {
             tally.fail("release binary", &why);

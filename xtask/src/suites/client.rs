@@ -85,9 +85,6 @@ pub(crate) fn run(tally: &mut Tally, _: &Context) -> Res<()> {
 }
 
 fn build() -> Res<PathBuf> {
-    if let Some(given) = std::env::var_os("COUNTERSIGN_BATTERY") {
-        return Ok(PathBuf::from(given));
-    }
     // As the tests have built it: an optimised build of its own takes minutes.
     let status = cargo()
         .args(["build", "--package", "countersign-client"])
