@@ -385,7 +385,6 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
     let dialects = option(&mut args, "--dialects")?;
     let only = option(&mut args, "--only")?;
     let file = option(&mut args, "--out")?;
-    let built = option(&mut args, "--binary")?.map(PathBuf::from);
     let account = Account {
         user: option(&mut args, "--user")?.unwrap_or_else(|| USER.to_owned()),
         password: option(&mut args, "--password")?.unwrap_or_else(|| PASSWORD.to_owned()),
@@ -399,7 +398,7 @@ pub(crate) fn run(args: &[String]) -> Res<bool> {
     let folder = workspace::scratch("attack")?;
     let mut tally = Tally::new();
     tally.suite("attack");
-    let binary = built.map_or_else(workspace::build_release, Ok)?;
+    let binary = workspace::build_release()?;
     let chosen = |attack: Attack, dialect: &str, _: Setting| {
         dialects
             .as_deref()

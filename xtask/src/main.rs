@@ -31,10 +31,10 @@ cargo xtask COMMAND
 
   test [--full]              everything: unit tests, then real clients against the built binary
   interop [--full] [SUITE..] only the real clients; --full adds the 1 GiB file and 5,000 small ones
-                             suites: audit captures matrix python tools kerberos live gpo commands tamper attack scan
+                             suites: audit captures matrix python tools kerberos live gpo commands tamper attack scan client
   ci                         format, lints, documentation, dependency edges, sizes of files
   fuzz [--minutes N] [TARGET..]   every fuzz target in turn, seeds from the captures
-  attack [--subject ours,smbd] [--dialects D,..] [--only TEXT] [--out FILE] [--binary FILE]
+  attack [--subject ours,smbd] [--dialects D,..] [--only TEXT] [--out FILE]
                              a man in the middle between real clients and a server: tables
   torture LIST [--sign required] [--only TEXT] [--out FILE] [--jobs N]
                              smbtorture tests of testdata/lists/LIST.txt (or a file)
