@@ -105,24 +105,30 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> Res<Output> {
     if timed_out {
         let _ = child.wait();
     }
-    let stdout = readers.0.join().unwrap_or_default();
-    let stderr = readers.1.join().unwrap_or_default();
+    let detected = Instant::now();
+    let (stdout, out_ended) = readers.0.join().unwrap_or((String::new(), detected));
+    let (stderr, err_ended) = readers.1.join().unwrap_or((String::new(), detected));
+    // A program that ends closes its pipes: that is seen sooner than by looking now
+    // and then.
+    let ended = out_ended.max(err_ended).min(detected);
     Ok(Output {
         code: status.flatten(),
         stdout,
         stderr,
         timed_out,
-        took: started.elapsed(),
+        took: ended.duration_since(started),
     })
 }
 
-fn collect(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
+/// What a pipe brings, and when it ended.
+fn collect(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<(String, Instant)> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut from) = from {
             let _ = from.read_to_end(&mut bytes);
         }
-        String::from_utf8_lossy(&bytes).into_owned()
+        let ended = Instant::now();
+        (String::from_utf8_lossy(&bytes).into_owned(), ended)
     })
 }
 

@@ -190,11 +190,30 @@ impl FileInner {
         Ok(parts)
     }
 
+    /// Writes a payload by one request; how many bytes the server took.
+    pub(crate) async fn write_once(
+        &self,
+        offset: u64,
+        data: Payload,
+        through: bool,
+    ) -> Result<usize> {
+        let (live, open) = self.ready().await?;
+        let call = Call::Write {
+            open,
+            offset,
+            data,
+            write_through: through,
+        };
+        match live.line.call(call).await? {
+            Answer::Count(count) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Writes all of a payload. The data is copied again only when the server
     /// takes less than was given or the connection is lost.
     pub(crate) async fn write(&self, offset: u64, data: Payload, through: bool) -> Result<()> {
         let total = data.len();
-        let (live, open) = self.ready().await?;
         // A copy is kept only where there is a way to send it again.
         let again = self
             .opened()
@@ -202,15 +221,8 @@ impl FileInner {
             .durable
             .is_some()
             .then(|| data.clone());
-        let call = Call::Write {
-            open,
-            offset,
-            data,
-            write_through: through,
-        };
-        let mut done = match live.line.call(call).await {
-            Ok(Answer::Count(count)) => usize::try_from(count).unwrap_or(usize::MAX),
-            Ok(_) => return Err(unexpected()),
+        let mut done = match self.write_once(offset, data, through).await {
+            Ok(count) => count,
             Err(error) if error.is_transient() && again.is_some() => 0,
             Err(error) => return Err(error),
         };

@@ -5,6 +5,11 @@ use countersign_wire::nbss::{FrameError, FrameHeader, Framing, HEADER, PacketTyp
 
 /// Least room to read to.
 const SMALL_READ: usize = 64 << 10;
+/// Least room to read to while long frames come: a buffer holds several of the
+/// 64 KiB of old dialects, and few of them are cut by its end.
+const LARGE_READ: usize = 1 << 20;
+/// Frames of this length are long.
+const LONG_FRAME: usize = 32 << 10;
 /// Less room than this is not worth a read.
 const LEAST_READ: usize = 4 << 10;
 
@@ -12,6 +17,8 @@ const LEAST_READ: usize = 4 << 10;
 pub(crate) struct Intake {
     framing: Framing,
     bytes: BytesMut,
+    /// Length of the last frame.
+    last: usize,
 }
 
 impl Intake {
@@ -19,6 +26,7 @@ impl Intake {
         Self {
             framing,
             bytes: BytesMut::new(),
+            last: 0,
         }
     }
 
@@ -30,7 +38,13 @@ impl Intake {
             None => 0,
         };
         if self.bytes.capacity().saturating_sub(self.bytes.len()) < missing.max(LEAST_READ) {
-            self.bytes.reserve(missing.max(SMALL_READ));
+            let least = if self.last >= LONG_FRAME {
+                // What is likely to come.
+                LARGE_READ.max(self.last)
+            } else {
+                SMALL_READ
+            };
+            self.bytes.reserve(missing.max(least));
         }
         Ok(&mut self.bytes)
     }
@@ -44,7 +58,8 @@ impl Intake {
             if self.bytes.len() < whole(header) {
                 return Ok(None);
             }
-            let mut body = self.bytes.split_to(whole(header));
+            self.last = whole(header);
+            let mut body = self.bytes.split_to(self.last);
             body.advance(HEADER);
             match header.kind {
                 PacketType::Message => return Ok(Some(body)),

@@ -21,6 +21,8 @@ pub(super) enum MemoryError {
     NotEmpty,
     Denied,
     Lost,
+    /// Lost, and made again by the next call.
+    Broken,
 }
 
 impl RemoteError for MemoryError {
@@ -32,6 +34,9 @@ impl RemoteError for MemoryError {
     }
     fn is_folder(&self) -> bool {
         *self == MemoryError::Folder
+    }
+    fn is_transient(&self) -> bool {
+        *self == MemoryError::Broken
     }
     fn is_fatal(&self) -> bool {
         *self == MemoryError::Lost
@@ -52,6 +57,10 @@ struct Store {
     denied: Vec<String>,
     /// Bytes until the connection is lost.
     bytes_left: Option<usize>,
+    /// Most bytes that one write takes.
+    takes: Option<usize>,
+    /// Writes that break.
+    breaks: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -96,6 +105,14 @@ impl Memory {
 
     pub(super) fn lose_after(&self, bytes: Option<usize>) {
         self.store.lock().unwrap().bytes_left = bytes;
+    }
+
+    pub(super) fn take(&self, bytes: Option<usize>) {
+        self.store.lock().unwrap().takes = bytes;
+    }
+
+    pub(super) fn break_writes(&self, times: usize) {
+        self.store.lock().unwrap().breaks = times;
     }
 
     pub(super) fn get(&self, path: &str) -> Option<Vec<u8>> {
@@ -307,18 +324,23 @@ impl RemoteFile for MemoryFile {
         Ok(Bytes::copy_from_slice(&data[from..to]))
     }
 
-    async fn write_at(&self, offset: u64, bytes: Payload) -> Result<(), MemoryError> {
+    async fn write_at(&self, offset: u64, bytes: Payload) -> Result<usize, MemoryError> {
         assert!(bytes.len() <= 1000);
         self.memory.turn(&self.key, bytes.len()).await?;
         let mut store = self.memory.store.lock().unwrap();
+        if store.breaks > 0 {
+            store.breaks -= 1;
+            return Err(MemoryError::Broken);
+        }
+        let taken = bytes.len().min(store.takes.unwrap_or(usize::MAX));
         let data = &mut store.nodes.get_mut(&self.key).unwrap().data;
         let from = usize::try_from(offset).unwrap();
-        let to = from + bytes.len();
+        let to = from + taken;
         if data.len() < to {
             data.resize(to, 0);
         }
-        data[from..to].copy_from_slice(bytes.data());
-        Ok(())
+        data[from..to].copy_from_slice(&bytes.data()[..taken]);
+        Ok(taken)
     }
 
     async fn set_length(&self, length: u64) -> Result<(), MemoryError> {

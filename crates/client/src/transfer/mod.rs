@@ -9,6 +9,7 @@
 //! All of them may be dropped at any time: what is under way ends, partial files
 //! stay for [`Existing::Resume`].
 
+mod disk;
 mod engine;
 mod file_down;
 mod file_up;
@@ -25,9 +26,10 @@ mod memory;
 #[cfg(test)]
 mod tests;
 
+pub use disk::Sink;
 pub use engine::{Item, copy, sync};
 pub use names::{MAX_NAME, NameError, check_from_remote, to_remote};
-pub use pieces::{Sink, stream_down};
+pub use pieces::stream_down;
 pub use remote::{Entry, Kind, Remote, RemoteError, RemoteFile, Whole, WriteMode, join};
 pub use report::{Action, Cause, Done, Failure, Observer, Report, Silent};
 pub use share::{MAX_ENTRIES, OpenFile};
@@ -47,9 +49,13 @@ pub const LISTINGS: usize = 4;
 /// Files copied at once, unless told otherwise.
 pub const JOBS: usize = 32;
 /// Bytes under way in pieces of large files, unless told otherwise.
-pub const WINDOW: usize = 16 << 20;
+pub const WINDOW: usize = 8 << 20;
 /// Longest piece of a large file.
 pub const PIECE: usize = 1 << 20;
+/// Bytes that the local disk reads or writes in one turn.
+pub const BLOCK: usize = 1 << 20;
+/// Blocks read from the local disk before they can be sent.
+pub const BLOCKS_AHEAD: usize = 2;
 /// Files up to this length go in one turn.
 pub const SMALL: usize = 1 << 20;
 /// What is compared at the end of a partial file before it is continued.

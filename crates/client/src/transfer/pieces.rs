@@ -1,39 +1,19 @@
 //! One large file in pieces: several under way, written in order.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Write};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use countersign_core::client::Payload;
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
-use super::remote::RemoteFile;
+use super::disk::{Reader, Sink, Writer, local, read_piece_at};
+use super::remote::{RemoteError, RemoteFile};
 use super::report::Cause;
-
-/// Where bytes from a share go, in order.
-pub type Sink = Box<dyn Write + Send>;
-
-/// A task that ends when nobody waits for it any more.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl<T: Send + 'static> Task<T> {
-    fn start(work: impl Future<Output = T> + Send + 'static) -> Self {
-        Task(tokio::spawn(work))
-    }
-
-    async fn wait<E: std::error::Error + 'static>(mut self) -> Result<T, Cause<E>> {
-        (&mut self.0).await.map_err(fault)
-    }
-}
+use super::{BLOCK, BLOCKS_AHEAD};
+use crate::tree::TRIES;
 
 pub(super) fn fault<E: std::error::Error + 'static>(error: tokio::task::JoinError) -> Cause<E> {
     Cause::Task(error.to_string())
@@ -83,13 +63,13 @@ pub(super) async fn down<F: RemoteFile>(
     size: u64,
     piece: usize,
     gate: &Gate,
-    mut sink: Sink,
+    sink: Sink,
     tell: impl Fn(u64),
 ) -> Result<Sink, Cause<F::Error>> {
-    type Piece<E> = Task<(usize, Result<Bytes, E>, OwnedSemaphorePermit)>;
     let piece = gate.piece(piece);
+    let writer = Writer::start(sink);
     let mut next = from;
-    let mut under_way: VecDeque<Piece<F::Error>> = VecDeque::new();
+    let mut under_way = FuturesOrdered::new();
     loop {
         while next < size {
             let length = usize::try_from(size - next).unwrap_or(piece).min(piece);
@@ -102,29 +82,36 @@ pub(super) async fn down<F: RemoteFile>(
             };
             let Some(permit) = permit else { break };
             let (file, offset) = (file.clone(), next);
-            under_way.push_back(Task::start(async move {
-                (length, file.read_at(offset, length).await, permit)
-            }));
+            under_way
+                .push_back(async move { (length, file.read_at(offset, length).await, permit) });
             next += length as u64;
         }
-        let Some(oldest) = under_way.pop_front() else {
-            return Ok(sink);
+        // The oldest, and what is there behind it: one turn of the disk for all.
+        let Some(mut oldest) = under_way.next().await else {
+            return writer.finish().await;
         };
-        let (length, data, permit) = oldest.wait().await?;
-        let data = data.map_err(Cause::Remote)?;
-        if data.len() != length {
-            return Err(Cause::Changed);
+        let mut block = Vec::new();
+        let mut bytes = 0;
+        loop {
+            let (length, data, permit) = oldest;
+            let data = data.map_err(Cause::Remote)?;
+            if data.len() != length {
+                return Err(Cause::Changed);
+            }
+            bytes += length;
+            block.push((data, permit));
+            if bytes >= BLOCK {
+                break;
+            }
+            match under_way.next().now_or_never() {
+                Some(Some(next)) => oldest = next,
+                _ => break,
+            }
         }
-        let (back, written) = spawn_blocking(move || {
-            let written = sink.write_all(&data);
-            (sink, written)
-        })
-        .await
-        .map_err(fault)?;
-        sink = back;
-        written?;
-        drop(permit);
-        tell(length as u64);
+        if !writer.write(block) {
+            return writer.finish().await;
+        }
+        tell(bytes as u64);
     }
 }
 
@@ -146,12 +133,9 @@ pub async fn stream_down<F: RemoteFile>(
         .map_err(Cause::Local)
 }
 
-/// A piece on its way: its length, and what became of it.
-type Written<E> = Task<(usize, Result<(), E>)>;
-
 /// Writes `from..size` of a local file, which stands at `from`, to a share.
 pub(super) async fn up<F: RemoteFile>(
-    mut source: File,
+    source: File,
     file: &F,
     from: u64,
     size: u64,
@@ -160,52 +144,83 @@ pub(super) async fn up<F: RemoteFile>(
     tell: impl Fn(u64),
 ) -> Result<(), Cause<F::Error>> {
     let piece = gate.piece(piece);
-    let mut next = from;
-    let mut under_way: VecDeque<Written<F::Error>> = VecDeque::new();
-    while next < size {
-        let length = usize::try_from(size - next).unwrap_or(piece).min(piece);
-        let permit = loop {
-            if let Some(permit) = gate.try_enter(length) {
-                break permit;
+    let again = Arc::new(source.try_clone()?);
+    let mut reader = Reader::start(source);
+    // Up to where reading was asked for, and where the next write goes.
+    let (mut asked, mut at) = (from, from);
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        while asked < size && reader.waiting() < BLOCKS_AHEAD {
+            let mut block = Vec::new();
+            let mut bytes = 0;
+            while asked < size && bytes < BLOCK {
+                let length = usize::try_from(size - asked).unwrap_or(piece).min(piece);
+                let idle = block.is_empty() && reader.waiting() == 0 && under_way.is_empty();
+                let permit = if idle {
+                    gate.enter(length).await
+                } else {
+                    gate.try_enter(length)
+                };
+                let Some(permit) = permit else { break };
+                block.push((length, permit));
+                bytes += length;
+                asked += length as u64;
             }
-            match under_way.pop_front() {
-                Some(oldest) => {
-                    let (length, written) = oldest.wait().await?;
-                    written.map_err(Cause::Remote)?;
-                    tell(length as u64);
-                }
-                None => {
-                    let fault = || Cause::Task("closed".to_owned());
-                    break gate.enter(length).await.ok_or_else(fault)?;
-                }
+            if block.is_empty() {
+                break;
             }
-        };
-        let (back, data) = spawn_blocking(move || {
-            let mut data = Payload::with_capacity(length);
-            let read = (&mut source)
-                .take(length as u64)
-                .read_to_end(data.buffer_mut());
-            (source, read.map(|_| data))
-        })
-        .await
-        .map_err(fault)?;
-        source = back;
-        let data = data?;
-        if data.len() != length {
-            return Err(Cause::Changed);
+            reader.ask(block);
         }
-        let (file, offset) = (file.clone(), next);
-        under_way.push_back(Task::start(async move {
-            let written = file.write_at(offset, data).await;
-            drop(permit);
-            (length, written)
-        }));
-        next += length as u64;
+        if reader.waiting() == 0 && under_way.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            Some(written) = under_way.next() => {
+                let length: usize = written?;
+                tell(length as u64);
+            }
+            block = reader.next(), if reader.waiting() > 0 => {
+                for (data, permit) in block? {
+                    let (file, again, offset) = (file.clone(), Arc::clone(&again), at);
+                    at += data.len() as u64;
+                    under_way.push(async move {
+                        let written = write_piece(&file, offset, data, &again).await;
+                        drop(permit);
+                        written
+                    });
+                }
+            }
+        }
     }
-    for task in under_way {
-        let (length, written) = task.wait().await?;
-        written.map_err(Cause::Remote)?;
-        tell(length as u64);
+}
+
+/// Writes a piece; its length. What the server does not take, or a lost connection
+/// swallows, is read from the local file once more.
+async fn write_piece<F: RemoteFile>(
+    file: &F,
+    offset: u64,
+    data: Payload,
+    source: &Arc<File>,
+) -> Result<usize, Cause<F::Error>> {
+    let length = data.len();
+    let mut done = 0;
+    let mut lost = 0;
+    let mut rest = data;
+    loop {
+        match file.write_at(offset + done as u64, rest).await {
+            Ok(0) => return Err(Cause::Full),
+            Ok(count) => done += count,
+            Err(error) if error.is_transient() && lost < TRIES => lost += 1,
+            Err(error) => return Err(Cause::Remote(error)),
+        }
+        if done >= length {
+            return Ok(length);
+        }
+        let (source, at) = (Arc::clone(source), offset + done as u64);
+        rest = spawn_blocking(move || read_piece_at(&source, at, length - done))
+            .await
+            .map_err(fault)?
+            .map_err(local)?;
     }
-    Ok(())
 }

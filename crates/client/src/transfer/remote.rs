@@ -68,6 +68,8 @@ pub trait RemoteError: std::error::Error + Send + Sync + 'static {
     fn is_exists(&self) -> bool;
     /// A folder stands where a file was meant.
     fn is_folder(&self) -> bool;
+    /// The same again may succeed: the connection was lost, and there will be another.
+    fn is_transient(&self) -> bool;
     /// Nothing more can be done on this connection.
     fn is_fatal(&self) -> bool;
 }
@@ -136,12 +138,14 @@ pub trait RemoteFile: Clone + Send + Sync + 'static {
         offset: u64,
         length: usize,
     ) -> impl Future<Output = Result<Bytes, Self::Error>> + Send;
-    /// Writes all of it.
+    /// Writes; says how many bytes were taken. Nothing is kept to be sent again: after
+    /// fewer bytes, or an error that [may pass](RemoteError::is_transient), the caller
+    /// gives the rest again.
     fn write_at(
         &self,
         offset: u64,
         data: Payload,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    ) -> impl Future<Output = Result<usize, Self::Error>> + Send;
     /// Sets the length.
     fn set_length(&self, length: u64) -> impl Future<Output = Result<(), Self::Error>> + Send;
     /// Sets the time of the last change.

@@ -87,6 +87,9 @@ pub enum Cause<E: std::error::Error + 'static> {
     /// The file became shorter while it was copied.
     #[error("it became shorter while it was copied: copy it again")]
     Changed,
+    /// The server takes no byte of what is written.
+    #[error("the server takes no more of it: look whether its disk is full")]
+    Full,
     /// Deeper than [`MAX_DEPTH`](super::MAX_DEPTH) folders.
     #[error("more than {} folders deep", super::MAX_DEPTH)]
     TooDeep,

@@ -33,6 +33,10 @@ impl RemoteError for Error {
         self.kind() == ErrorKind::IsADirectory
     }
 
+    fn is_transient(&self) -> bool {
+        Error::is_transient(self)
+    }
+
     fn is_fatal(&self) -> bool {
         matches!(
             self.kind(),
@@ -256,8 +260,10 @@ impl RemoteFile for OpenFile {
         Ok(all.into())
     }
 
-    async fn write_at(&self, offset: u64, data: Payload) -> Result<()> {
-        self.0.write_payload_at(data, offset).await
+    async fn write_at(&self, offset: u64, data: Payload) -> Result<usize> {
+        let inner = &self.0.inner;
+        let written = inner.write_once(offset, data, false).await;
+        written.map_err(|error| error.during(|| format!("write {}", inner.describe())))
     }
 
     async fn set_length(&self, length: u64) -> Result<()> {

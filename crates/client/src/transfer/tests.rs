@@ -25,6 +25,13 @@ fn item(remote: &str, local: impl AsRef<Path>) -> Item {
     }
 }
 
+fn narrow() -> Options {
+    Options {
+        window: 3000,
+        ..Options::default()
+    }
+}
+
 fn recursive() -> Options {
     Options {
         recursive: true,
@@ -389,6 +396,41 @@ async fn an_interrupted_upload_is_continued() {
     let report = go(&memory, Direction::Up, vec![item("big", &source)], &options).await;
     assert!(report.complete(), "{:?}", report.failures);
     assert_eq!(memory.get("big").unwrap(), data);
+}
+
+#[tokio::test]
+async fn what_a_server_does_not_take_is_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    let data = content(7777, 9);
+    fs::write(&source, &data).unwrap();
+    let memory = Memory::default();
+    let put = || go(&memory, Direction::Up, vec![item("f", &source)], &narrow());
+    // Every write takes a third of a piece.
+    memory.take(Some(333));
+    let report = put().await;
+    assert!(report.complete(), "{:?}", report.failures);
+    assert_eq!(report.bytes, 7777);
+    assert_eq!(memory.get("f").unwrap(), data);
+    // A connection that comes back loses nothing.
+    memory.take(None);
+    memory.break_writes(3);
+    let report = put().await;
+    assert!(report.complete(), "{:?}", report.failures);
+    assert_eq!(memory.get("f").unwrap(), data);
+    // One that breaks again and again is given up.
+    memory.break_writes(usize::MAX);
+    assert_eq!(
+        causes(&put().await),
+        [("f".to_owned(), "Broken".to_owned())]
+    );
+    memory.break_writes(0);
+    // A full disk.
+    memory.take(Some(0));
+    let [(_, cause)] = &causes(&put().await)[..] else {
+        panic!("one failure");
+    };
+    assert!(cause.contains("disk is full"), "{cause}");
 }
 
 #[tokio::test]
