@@ -40,7 +40,7 @@ cargo xtask COMMAND
                              smbtorture tests of testdata/lists/LIST.txt (or a file)
   versus [--mib N] [--runs N] [--dialects D,..] [--protect P,..] [--ops get,put] [--json FILE]
                              throughput and server CPU beside smbd's
-  speed [--mib N] [--files N] [--runs N] [--dialects D,..] [--protect off,sign] [--ops O,..] [--json FILE]
+  speed [--mib N] [--files N] [--runs N] [--rclone-runs N] [--dialects D,..] [--protect off,sign] [--ops O,..] [--json FILE]
                              our client beside smbclient and rclone, against smbd
   soak [--sessions N] [--connections N]
                              memory of idle signed sessions; many connections

@@ -77,6 +77,15 @@ pub(super) struct MemoryFile {
     key: String,
 }
 
+/// A call that is under way, until it is answered or dropped.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 pub(super) const T0: u64 = 1_700_000_000;
 
 impl Memory {
@@ -134,8 +143,9 @@ impl Memory {
         let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_under_way.fetch_max(now, Ordering::SeqCst);
         self.turns.fetch_add(1, Ordering::SeqCst);
+        let under_way = UnderWay(&self.under_way);
         tokio::task::yield_now().await;
-        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        drop(under_way);
         let mut store = self.store.lock().unwrap();
         if let Some(left) = &mut store.bytes_left {
             if *left < bytes.max(1) {
