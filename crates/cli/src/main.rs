@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         Command::Join(arguments) => commands::join::run(&arguments),
         Command::Sessions(arguments) => commands::sessions::run(&arguments),
         Command::Verify(arguments) => return commands::verify::run(&arguments),
-        Command::Scan(arguments) => commands::scan::run(*arguments),
+        Command::Scan(arguments) => return commands::scan::run(&arguments),
         Command::Files(command) => commands::files::run(&command),
         Command::Config(command) => commands::config::run(&command),
     };

@@ -8,7 +8,7 @@ use countersign_wire::NtStatus;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Longest message taken from a server, bytes. NEGOTIATE and SESSION_SETUP
 /// responses are far below.
@@ -41,12 +41,26 @@ pub enum ProbeError {
     /// The server chose what was not offered.
     #[error("the server answered with another dialect")]
     OtherDialect,
+    /// Enforcement cannot be proved.
+    #[error("{0}")]
+    Unprovable(String),
 }
 
 fn status_text(status: NtStatus) -> String {
     match status.name() {
         Some(name) => name.to_owned(),
         None => format!("status 0x{:08X}", status.0),
+    }
+}
+
+impl ProbeError {
+    /// Whether a server says by it that it does not speak a dialect. Else it was
+    /// not heard, or not understood.
+    pub(crate) fn declines(&self) -> bool {
+        matches!(
+            self,
+            ProbeError::Closed | ProbeError::Status(_) | ProbeError::OtherDialect
+        )
     }
 }
 
@@ -101,9 +115,16 @@ impl Exchange {
         }
     }
 
+    /// Until when the answer to a question that was just sent may come, whole.
+    pub(crate) fn deadline(&self) -> Instant {
+        // A patience beyond the clock's end is none.
+        let now = Instant::now();
+        now.checked_add(self.patience).unwrap_or(now)
+    }
+
     /// The next message; session keep-alives are passed over.
-    pub(crate) async fn receive(&mut self) -> Result<Vec<u8>, ProbeError> {
-        match timeout(self.patience, self.message()).await {
+    pub(crate) async fn receive(&mut self, deadline: Instant) -> Result<Vec<u8>, ProbeError> {
+        match timeout_at(deadline, self.message()).await {
             Err(_) => Err(ProbeError::Timeout),
             Ok(result) => result,
         }
@@ -146,6 +167,9 @@ fn plain(error: &std::io::Error) -> String {
         Kind::HostUnreachable => "host unreachable".to_owned(),
         Kind::NetworkUnreachable => "network unreachable".to_owned(),
         Kind::TimedOut => "no connection in time".to_owned(),
+        Kind::InvalidInput => {
+            "no such address here (a link-local one needs its interface)".to_owned()
+        }
         Kind::PermissionDenied => "not permitted (a firewall of this machine?)".to_owned(),
         _ => error.to_string(),
     }

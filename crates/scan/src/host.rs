@@ -15,31 +15,71 @@ use crate::prove::{self, Credentials};
 use crate::report::{Accounts, DialectReport, HostReport, Names, Signing, Smb1Facts};
 use crate::run::Options;
 use crate::smb2::{CIPHERS, DIALECTS, Offer, SIGNING};
-use crate::{session2, smb1, smb2};
+use crate::{session1, session2, smb1, smb2};
 
-/// Asks one host everything the options want to know.
-pub(crate) async fn ask(to: SocketAddr, target: Option<String>, options: &Options) -> HostReport {
+/// Asks one host everything the options want to know. `address` is how it is shown,
+/// `target` the name it was given by.
+pub(crate) async fn ask(
+    to: SocketAddr,
+    address: String,
+    target: Option<String>,
+    options: &Options,
+) -> HostReport {
     let begun = Instant::now();
     let mut report = HostReport {
-        address: to.ip().to_string(),
+        address,
         port: to.port(),
         target,
         ..HostReport::default()
     };
-    if let Err(error) = dialects(to, options, &mut report).await {
-        report.error = Some(error.to_string());
-    } else if report.dialects.is_empty() {
-        report.error = Some("it accepts a connection, but speaks no dialect of SMB".to_owned());
+    // What was heard until then is in the report.
+    let all = questions(to, options, &mut report);
+    if tokio::time::timeout(options.host_timeout, all)
+        .await
+        .is_err()
+    {
+        let limit = options.host_timeout.as_secs_f64();
+        let late = format!("not finished within {limit} s");
+        if report.dialects.is_empty() {
+            report.error = Some(late);
+        } else {
+            report.unanswered.push(late);
+        }
     }
-    if options.accounts {
-        report.accounts = accounts(to, options, &report).await;
-    }
-    if let Some(who) = &options.prove {
-        proofs(to, options, who, &mut report).await;
-    }
+    report.dialects.sort_by_key(|found| age(found.dialect));
+    report.proof.sort_by_key(|proof| age(proof.dialect));
     report.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     report
 }
+
+/// Oldest first.
+fn age(dialect: &str) -> usize {
+    let behind = DIALECTS.iter().position(|(_, name)| *name == dialect);
+    behind.map_or(0, |place| place.saturating_add(1))
+}
+
+async fn questions(to: SocketAddr, options: &Options, report: &mut HostReport) {
+    if let Err(error) = dialects(to, options, report).await {
+        report.error = Some(error.to_string());
+        return;
+    }
+    if report.dialects.is_empty() {
+        let why = report.unanswered.first();
+        let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+        report.error = Some(format!("it takes connections, but speaks no SMB{why}"));
+        return;
+    }
+    if options.accounts {
+        report.accounts = accounts(to, options, report).await;
+    }
+    if let Some(who) = &options.prove {
+        proofs(to, options, who, report).await;
+    }
+}
+
+/// Questions in a row without an answer that can be read, after which nobody is asked
+/// any more.
+const SILENCES: usize = 2;
 
 async fn dialects(
     to: SocketAddr,
@@ -48,21 +88,31 @@ async fn dialects(
 ) -> Result<(), ProbeError> {
     // The first connection tells whether anybody is there.
     let first = Exchange::connect(to, options.timeout).await?;
-    if let Some(old) = smb1(first, report).await {
-        report.dialects.push(old);
+    match smb1(first, report).await {
+        Ok(old) => report.dialects.push(old),
+        Err(error) => unanswered(report, "smb1", &error),
     }
-    for (id, name) in DIALECTS {
-        let Ok(exchange) = Exchange::connect(to, options.timeout).await else {
-            continue;
-        };
-        let Ok((mut link, answer)) = smb2::negotiate(exchange, &Offer::all(id)).await else {
-            continue;
-        };
-        if report.guid.is_none() {
-            report.guid = Some(guid(&answer.guid.0));
+    // The newest dialect it speaks tells the names.
+    let mut told = false;
+    for (id, name) in DIALECTS.into_iter().rev() {
+        if report.dialects.is_empty() && report.unanswered.len() >= SILENCES {
+            break;
         }
-        if let Some(clock) = clock::clock(answer.system_time, answer.start_time, clock::now_ms()) {
-            report.clock = Some(clock);
+        let link = match Exchange::connect(to, options.timeout).await {
+            Ok(exchange) => smb2::negotiate(exchange, &Offer::all(id)).await,
+            Err(error) => Err(error),
+        };
+        let (mut link, answer) = match link {
+            Ok(link) => link,
+            Err(error) => {
+                unanswered(report, name, &error);
+                continue;
+            }
+        };
+        if !told {
+            report.guid = Some(guid(&answer.guid.0));
+            let clock = clock::clock(answer.system_time, answer.start_time, clock::now_ms());
+            report.clock = clock.or(report.clock);
         }
         let mut found = DialectReport {
             dialect: name,
@@ -77,14 +127,22 @@ async fn dialects(
             max_transact: answer.max[2],
             smb1: None,
         };
-        algorithms(to, options, &answer, id, &mut found).await;
-        // The newest dialect it speaks tells the names.
-        if let Ok(Some(names)) = session2::names(&mut link).await {
+        if !told && let Ok(Some(names)) = session2::names(&mut link).await {
             report.names = Some(names);
         }
+        told = true;
+        drop(link);
+        algorithms(to, options, &answer, id, &mut found).await;
         report.dialects.push(found);
     }
     Ok(())
+}
+
+/// That a server declines a dialect is an answer; anything else is none.
+fn unanswered(report: &mut HostReport, dialect: &str, error: &ProbeError) {
+    if !error.declines() {
+        report.unanswered.push(format!("{dialect}: {error}"));
+    }
 }
 
 /// What signs and encrypts. Of 3.1.1 each algorithm is asked for alone, since a
@@ -156,8 +214,8 @@ async fn again(to: SocketAddr, options: &Options, offer: &Offer) -> Option<smb2:
     Some(answer)
 }
 
-async fn smb1(exchange: Exchange, report: &mut HostReport) -> Option<DialectReport> {
-    let (mut link, answer) = smb1::negotiate(exchange, true).await.ok()?;
+async fn smb1(exchange: Exchange, report: &mut HostReport) -> Result<DialectReport, ProbeError> {
+    let (mut link, answer) = smb1::negotiate(exchange, true).await?;
     let mode = SecurityMode::from_bits_retain(answer.words.security_mode);
     let capabilities = Capabilities::from_bits_retain(answer.words.capabilities);
     let mut facts = Smb1Facts {
@@ -191,7 +249,7 @@ async fn smb1(exchange: Exchange, report: &mut HostReport) -> Option<DialectRepo
             });
         }
     }
-    Some(DialectReport {
+    Ok(DialectReport {
         dialect: "smb1",
         signing: answer.signing,
         signing_algorithms: if answer.signing == Signing::Disabled {
@@ -214,12 +272,14 @@ async fn smb1(exchange: Exchange, report: &mut HostReport) -> Option<DialectRepo
     })
 }
 
-/// Null session and guest, in the newest dialect behind SMB1.
+/// Null session and guest, in the newest dialect it speaks.
 async fn accounts(to: SocketAddr, options: &Options, report: &HostReport) -> Option<Accounts> {
-    let newest = report.smb2()?;
-    let (id, _) = DIALECTS
+    let newest = report.dialects.first()?.dialect;
+    let newest = report.smb2().map_or(newest, |found| found.dialect);
+    let id = DIALECTS
         .into_iter()
-        .find(|(_, name)| *name == newest.dialect)?;
+        .find(|(_, name)| *name == newest)
+        .map(|(id, _)| id);
     let nobody = Credentials {
         user: String::new(),
         domain: String::new(),
@@ -231,24 +291,14 @@ async fn accounts(to: SocketAddr, options: &Options, report: &HostReport) -> Opt
         password: Zeroizing::new("no such password".to_owned()),
     };
     let mut told = Vec::new();
-    for (who, wanted) in [(nobody, "allowed"), (stranger, "guest")] {
-        let outcome = match Exchange::connect(to, options.timeout).await {
-            Err(error) => Err(error),
-            Ok(exchange) => match smb2::negotiate(exchange, &Offer::all(id)).await {
-                Err(error) => Err(error),
-                Ok((mut link, _)) => session2::logon(&mut link, &who).await,
-            },
-        };
+    for (who, own) in [(nobody, "allowed"), (stranger, "guest")] {
+        let outcome = logon(to, options, id, &who).await;
         told.push(match outcome {
-            Ok(session) if wanted == "guest" => {
-                if session.flags.contains(SessionFlags::IS_GUEST) {
-                    "guest".to_owned()
-                } else {
-                    "allowed".to_owned()
-                }
+            Ok(true) => own.to_owned(),
+            Ok(false) => "allowed".to_owned(),
+            Err(ProbeError::Status(NtStatus::LOGON_FAILURE | NtStatus::ACCESS_DENIED)) => {
+                "refused".to_owned()
             }
-            Ok(_) => wanted.to_owned(),
-            Err(ProbeError::Status(NtStatus::LOGON_FAILURE)) => "refused".to_owned(),
             Err(error) => error.to_string(),
         });
     }
@@ -257,6 +307,23 @@ async fn accounts(to: SocketAddr, options: &Options, report: &HostReport) -> Opt
         anonymous: told.next()?,
         guest: told.next()?,
     })
+}
+
+/// Logs on, in SMB1 if there is no dialect behind it; whether as a guest.
+async fn logon(
+    to: SocketAddr,
+    options: &Options,
+    dialect: Option<u16>,
+    who: &Credentials,
+) -> Result<bool, ProbeError> {
+    let exchange = Exchange::connect(to, options.timeout).await?;
+    if let Some(id) = dialect {
+        let (mut link, _) = smb2::negotiate(exchange, &Offer::all(id)).await?;
+        let session = session2::logon(&mut link, who).await?;
+        return Ok(session.flags.contains(SessionFlags::IS_GUEST));
+    }
+    let (mut link, _) = smb1::negotiate(exchange, true).await?;
+    Ok(session1::logon(&mut link, who).await?.guest)
 }
 
 async fn proofs(to: SocketAddr, options: &Options, who: &Credentials, report: &mut HostReport) {

@@ -2,9 +2,10 @@
 //! in each, with which algorithms and under which names, and (with credentials)
 //! whether it does what it says.
 //!
-//! A scan asks; it never sends anything malformed. [`scan`] takes
-//! [targets](target::Targets) and gives one [`HostReport`] for each; [`output`]
-//! writes reports in the forms other tools read.
+//! A scan asks in ordinary requests; only the proof, with credentials, sends what is
+//! badly signed. [`scan`] takes
+//! [targets](target::Targets) and gives one [`HostReport`] for each, in their order;
+//! [`output`] writes reports in the forms other tools read.
 #![forbid(unsafe_code)]
 
 mod clock;
@@ -21,9 +22,10 @@ mod session1;
 mod session2;
 mod smb1;
 mod smb2;
+mod spans;
 pub mod target;
 
 pub use exchange::{MAX_REPLY, ProbeError};
 pub use prove::{Credentials, Enforcement, Proof};
 pub use report::{Accounts, Clock, DialectReport, HostReport, Names, Signing, Smb1Facts};
-pub use run::{Options, ScanError, scan};
+pub use run::{End, Options, ScanError, scan};

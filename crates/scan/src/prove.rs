@@ -1,12 +1,13 @@
 //! Enforcement rather than promises: with credentials, requests are sent unsigned
 //! and badly signed after the logon, and what becomes of them is told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use countersign_wire::NtStatus;
 use countersign_wire::fscc::{AccessMask, CreateOptions, FileAttributes, ShareAccess};
 use countersign_wire::smb1::Flags2;
+use countersign_wire::smb1::negotiate::NtResponseBytes;
 use countersign_wire::smb2::{Command, CreateRequest, Header, SecurityMode, Target, dialect};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -38,6 +39,17 @@ pub enum Enforcement {
     Refused,
     /// It closed the connection or never answered.
     Disconnected,
+}
+
+impl Enforcement {
+    /// As it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Enforcement::Accepted => "accepted",
+            Enforcement::Refused => "refused",
+            Enforcement::Disconnected => "disconnected",
+        }
+    }
 }
 
 /// What was proved in one dialect.
@@ -132,31 +144,40 @@ async fn attempt2(
     let (mut link, _) = smb2::negotiate(exchange, &offer).await?;
     let session = session2::logon(&mut link, who).await?;
     if session.key.is_none() {
-        return Err(ProbeError::Malformed(
-            "the server made the account a guest: nothing to sign with",
-        ));
+        return Err(guest());
     }
     proof.final_response_signed |= session.final_response == Some(true);
-    let path = format!("\\\\{}\\IPC$", to.ip());
+    let path = ipc(to);
     // 3.1.1 refuses every unsigned TREE_CONNECT; before it, TREE_CONNECT of an
     // unsigned client must be unsigned too, to be what such a client sends.
     let unsigned_client = !mode.contains(SecurityMode::SIGNING_REQUIRED);
     let tree = if unsigned_client && id != dialect::SMB_3_1_1 {
         match session2::tree_connect(&mut link, &session, &path, As::Unsigned).await {
             Ok(tree) => tree,
+            Err(ProbeError::Status(status)) if !refuses(status) => {
+                return Err(cannot("connect to IPC$", status));
+            }
             Err(error) => return outcome(Err(error)),
         }
     } else {
-        session2::tree_connect(&mut link, &session, &path, As::Signed).await?
+        match session2::tree_connect(&mut link, &session, &path, As::Signed).await {
+            Err(ProbeError::Status(status)) => return Err(cannot("connect to IPC$", status)),
+            other => other?,
+        }
     };
+    // A right request first, so that a refusal is one of the signature and not of the
+    // account.
+    let right = open_pipe(&mut link, &session, tree);
+    let (header, _) = session2::send(&mut link, &session, right, As::Signed).await?;
+    if refuses(header.status) {
+        return Err(cannot("open srvsvc on IPC$", header.status));
+    }
     let request = open_pipe(&mut link, &session, tree);
     outcome(
         session2::send(&mut link, &session, request, how)
             .await
             .and_then(|(header, _)| {
-                if header.status == NtStatus::ACCESS_DENIED
-                    || header.status == NtStatus::USER_SESSION_DELETED
-                {
+                if refuses(header.status) {
                     Err(ProbeError::Status(header.status))
                 } else {
                     // Another failure means that the request was looked at.
@@ -164,6 +185,34 @@ async fn attempt2(
                 }
             }),
     )
+}
+
+/// Statuses that say no to a signature; the same say no to an account.
+fn refuses(status: NtStatus) -> bool {
+    matches!(
+        status,
+        NtStatus::ACCESS_DENIED | NtStatus::USER_SESSION_DELETED
+    )
+}
+
+fn cannot(what: &str, status: NtStatus) -> ProbeError {
+    let status = ProbeError::Status(status);
+    ProbeError::Unprovable(format!("the account may not {what}: {status}"))
+}
+
+fn guest() -> ProbeError {
+    ProbeError::Unprovable("the server made the account a guest: nothing to sign with".to_owned())
+}
+
+/// The path of IPC$; IPv6 addresses as UNC paths have them.
+fn ipc(to: SocketAddr) -> String {
+    match to.ip() {
+        IpAddr::V4(v4) => format!("\\\\{v4}\\IPC$"),
+        IpAddr::V6(v6) => {
+            let name = v6.to_string().replace(':', "-");
+            format!("\\\\{name}.ipv6-literal.net\\IPC$")
+        }
+    }
 }
 
 /// Opens the pipe of the share list: harmless, and every account may.
@@ -242,7 +291,12 @@ async fn attempt1(
     proof: &mut Proof,
 ) -> Result<Enforcement, ProbeError> {
     let exchange = Exchange::connect(to, patience).await?;
-    let (mut link, _) = smb1::negotiate(exchange, true).await?;
+    let (mut link, answer) = smb1::negotiate(exchange, true).await?;
+    if matches!(answer.bytes, NtResponseBytes::Classic { .. }) {
+        return Err(ProbeError::Unprovable(
+            "it does not speak extended security".to_owned(),
+        ));
+    }
     if wants {
         link.flags2 |= Flags2::SECURITY_SIGNATURE | Flags2::SECURITY_SIGNATURE_REQUIRED;
     }
@@ -255,18 +309,16 @@ async fn attempt1(
         Err(error) => return Err(error),
     };
     if session.guest {
-        return Err(ProbeError::Malformed(
-            "the server made the account a guest: nothing to sign with",
-        ));
+        return Err(guest());
     }
     proof.final_response_signed |= session.final_response;
-    let path = format!("\\\\{}\\IPC$", to.ip());
+    let path = ipc(to);
     let tree = session1::tree_connect(&mut link, &path);
     if wants {
         // A right request first, so that a refusal is one of the signature.
         let (header, _) = session1::send(&mut link, &mut session, tree, As::Signed).await?;
         if header.status != 0 {
-            return Err(ProbeError::Status(NtStatus(header.status)));
+            return Err(cannot("connect to IPC$", NtStatus(header.status)));
         }
         link.tid = header.tid;
         let echo = session1::echo(&mut link);
@@ -274,9 +326,13 @@ async fn attempt1(
             session1::send(&mut link, &mut session, echo, how).await,
         ));
     }
-    outcome(judge1(
-        session1::send(&mut link, &mut session, tree, how).await,
-    ))
+    let connected = session1::send(&mut link, &mut session, tree, how).await;
+    match &connected {
+        Ok((header, _)) if header.status != 0 && !refuses(NtStatus(header.status)) => {
+            Err(cannot("connect to IPC$", NtStatus(header.status)))
+        }
+        _ => outcome(judge1(connected)),
+    }
 }
 
 fn judge1(

@@ -104,16 +104,17 @@ pub struct Clock {
 /// Which logons without a password it takes (only when asked for).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Accounts {
-    /// A null session: `allowed`, or the status.
+    /// A null session: `allowed`, `refused`, or what happened instead.
     pub anonymous: String,
-    /// An unknown user with a wrong password: `guest`, or the status.
+    /// An unknown user with a wrong password: `guest`, `allowed` (as somebody),
+    /// `refused`, or what happened instead.
     pub guest: String,
 }
 
 /// One host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct HostReport {
-    /// Address.
+    /// Address; of a name that has none, the name.
     pub address: String,
     /// Port.
     pub port: u16,
@@ -123,6 +124,10 @@ pub struct HostReport {
     /// Why there is nothing below.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What it gave no answer to, or none that can be read: it may speak more than
+    /// is told here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<String>,
     /// Dialects it accepts, oldest first.
     pub dialects: Vec<DialectReport>,
     /// ServerGuid.
@@ -145,6 +150,35 @@ pub struct HostReport {
 }
 
 impl HostReport {
+    /// A host of which there is nothing to tell.
+    pub(crate) fn failed(address: String, port: u16, error: String) -> Self {
+        Self {
+            address,
+            port,
+            error: Some(error),
+            ..Self::default()
+        }
+    }
+
+    /// Address and port in one.
+    pub fn endpoint(&self) -> String {
+        if self.address.contains(':') {
+            format!("[{}]:{}", self.address, self.port)
+        } else {
+            format!("{}:{}", self.address, self.port)
+        }
+    }
+
+    /// Not every question was answered.
+    pub fn is_incomplete(&self) -> bool {
+        self.error.is_some() || !self.unanswered.is_empty()
+    }
+
+    /// Proof was wanted, and there is a dialect it could not be had in.
+    pub fn lacks_proof(&self) -> bool {
+        self.proof.iter().any(|proof| proof.error.is_some())
+    }
+
     /// The weakest announcement over all dialects; `None` when it speaks none.
     pub fn weakest(&self) -> Option<Signing> {
         self.dialects.iter().map(|d| d.signing).min()

@@ -51,7 +51,8 @@ impl Link {
 
     /// The next answer.
     pub(crate) async fn receive(&mut self) -> Result<(Header, Vec<u8>), ProbeError> {
-        let reply = self.exchange.receive().await?;
+        let deadline = self.exchange.deadline();
+        let reply = self.exchange.receive(deadline).await?;
         let header = Header::decode(&reply).map_err(|_| ProbeError::Malformed("SMB1 header"))?;
         Ok((header, reply))
     }

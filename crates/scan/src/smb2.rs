@@ -259,8 +259,10 @@ impl Link {
 
     /// The next final answer with its header; interim ones are passed over.
     pub(crate) async fn receive(&mut self) -> Result<(Header, Vec<u8>), ProbeError> {
+        // One deadline for all: interim answers buy no time.
+        let deadline = self.exchange.deadline();
         loop {
-            let reply = self.exchange.receive().await?;
+            let reply = self.exchange.receive(deadline).await?;
             let header =
                 Header::decode(&reply).map_err(|_| ProbeError::Malformed("SMB2 header"))?;
             if !header.is_response() || reply.len() < HEADER_LEN {

@@ -1,12 +1,19 @@
 //! What to scan: addresses, names, ranges, networks, files, nmap's XML.
 
-use std::collections::HashSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod nmap;
+mod written;
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::Path;
 
-use quick_xml::Reader;
-use quick_xml::events::Event;
 use thiserror::Error;
+
+use crate::spans::{Space, Span, Spans};
+use written::{Written, parse};
+
+pub use written::MIN_IPV6_PREFIX;
 
 /// Most hosts of one scan unless said otherwise.
 pub const MAX_TARGETS: usize = 1 << 20;
@@ -21,8 +28,6 @@ pub struct Target {
     pub host: Host,
     /// TCP port.
     pub port: u16,
-    /// The name it was given by.
-    pub label: Option<String>,
 }
 
 /// An address or a name.
@@ -30,8 +35,40 @@ pub struct Target {
 pub enum Host {
     /// IPv4 or IPv6.
     Address(IpAddr),
+    /// A link-local address and the interface it is behind.
+    Zoned(Ipv6Addr, Zone),
     /// To be resolved.
     Name(String),
+}
+
+/// An interface, as it was named and by the system's number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Zone {
+    name: String,
+    index: u32,
+}
+
+impl Host {
+    /// Where to connect to; `None` for a name.
+    pub fn address(&self, port: u16) -> Option<SocketAddr> {
+        match self {
+            Host::Address(address) => Some(SocketAddr::new(*address, port)),
+            Host::Zoned(address, zone) => {
+                Some(SocketAddrV6::new(*address, port, 0, zone.index).into())
+            }
+            Host::Name(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Host::Address(address) => write!(f, "{address}"),
+            Host::Zoned(address, zone) => write!(f, "{address}%{}", zone.name),
+            Host::Name(name) => f.write_str(name),
+        }
+    }
 }
 
 /// What is wrong with a target.
@@ -63,6 +100,14 @@ pub enum TargetError {
         /// Why.
         why: String,
     },
+    /// nmap's XML.
+    #[error("line {line}: {why}")]
+    Xml {
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// More hosts than the limit.
     #[error("more than {0} hosts; scan them in parts, or raise --max-hosts")]
     TooMany(usize),
@@ -75,13 +120,25 @@ fn bad(text: &str, why: &'static str) -> TargetError {
     }
 }
 
-/// Targets in the order given, each once.
+/// What a target becomes: hosts to scan, or hosts to leave alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Scan,
+    Exclude,
+}
+
+/// Targets in the order given, each once. A network takes no more room than an
+/// address.
 #[derive(Debug)]
 pub struct Targets {
     port: u16,
     limit: usize,
-    seen: HashSet<Target>,
-    list: Vec<Target>,
+    count: usize,
+    list: Vec<(Written, u16)>,
+    seen: HashMap<(Space, u16), Spans>,
+    seen_others: HashSet<(String, u16)>,
+    excluded: HashMap<Space, Spans>,
+    excluded_others: HashSet<String>,
 }
 
 impl Targets {
@@ -90,61 +147,123 @@ impl Targets {
         Self {
             port,
             limit,
-            seen: HashSet::new(),
+            count: 0,
             list: Vec::new(),
+            seen: HashMap::new(),
+            seen_others: HashSet::new(),
+            excluded: HashMap::new(),
+            excluded_others: HashSet::new(),
         }
     }
 
-    /// The list.
-    pub fn into_list(self) -> Vec<Target> {
-        self.list
+    /// How many hosts.
+    pub fn len(&self) -> usize {
+        self.count
     }
 
-    /// Adds `10.0.0.5`, `[fe80::1]:445`, `files.example:4450`, `10.0.0.0/24`,
-    /// `10.0.0.1-20`, `10.0.0.250-10.0.1.5`, or the content of a file: one target a
-    /// line (`#` begins a comment), or nmap's XML.
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The hosts, one after the other.
+    pub fn iter(&self) -> impl Iterator<Item = Target> + '_ {
+        self.list.iter().flat_map(|(written, port)| {
+            let (span, other) = match written {
+                Written::Span(span) => (Some(*span), None),
+                Written::Zoned(address, zone) => (None, Some(Host::Zoned(*address, zone.clone()))),
+                Written::Name(name) => (None, Some(Host::Name(name.clone()))),
+            };
+            span.into_iter()
+                .flat_map(|span| span.addresses().map(Host::Address))
+                .chain(other)
+                .map(|host| Target { host, port: *port })
+        })
+    }
+
+    /// Whether an address is to be left alone, by whatever name it was found.
+    pub fn is_excluded(&self, address: IpAddr) -> bool {
+        let span = Span::of(address);
+        self.excluded
+            .get(&span.space)
+            .is_some_and(|spans| spans.missing(span).is_empty())
+    }
+
+    /// Adds `10.0.0.5`, `[2001:db8::1]:445`, `fe80::1%eth0`, `files.example:4450`,
+    /// `10.0.0.0/24`, `10.0.0.1-20`, `10.0.0.250-10.0.1.5`, or the content of a file:
+    /// one target a line (`#` begins a comment), or nmap's XML. What is no address is
+    /// a file if one of that name exists, else a host's name; `@FILE` is a file, `-`
+    /// standard input.
     ///
     /// # Errors
     /// [`TargetError`]; targets before it stay.
     pub fn add(&mut self, text: &str) -> Result<(), TargetError> {
+        self.take(text, Use::Scan)
+    }
+
+    /// Leaves hosts alone that are written in the same ways, on every port, whether
+    /// they come before or after; names are compared as they are written, and the
+    /// addresses that names turn out to have are left alone as well.
+    ///
+    /// # Errors
+    /// [`TargetError`].
+    pub fn exclude(&mut self, text: &str) -> Result<(), TargetError> {
+        self.take(text, Use::Exclude)
+    }
+
+    fn take(&mut self, text: &str, purpose: Use) -> Result<(), TargetError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(bad(text, "it is empty"));
         }
-        if let Some(file) = text.strip_prefix('@') {
-            return self.add_file(Path::new(file));
+        if text == "-" {
+            return self.take_bytes("standard input", std::io::stdin().lock(), purpose);
         }
-        match self.parse(text) {
-            Ok(()) => Ok(()),
-            // A path is what is no host, and exists.
-            Err(TargetError::Bad { .. }) if Path::new(text).is_file() => {
-                self.add_file(Path::new(text))
+        if let Some(file) = text.strip_prefix('@') {
+            return self.take_file(Path::new(file), purpose);
+        }
+        match parse(text) {
+            Ok((written @ (Written::Span(_) | Written::Zoned(..)), port)) => {
+                self.put(text, written, port, purpose)
             }
+            // What is no address may be a file.
+            Ok(_) | Err(TargetError::Bad { .. }) if Path::new(text).is_file() => {
+                self.take_file(Path::new(text), purpose)
+            }
+            Ok((written, port)) => self.put(text, written, port, purpose),
             Err(error) => Err(error),
         }
     }
 
-    /// Adds the targets in a file.
-    ///
-    /// # Errors
-    /// [`TargetError`].
-    pub fn add_file(&mut self, path: &Path) -> Result<(), TargetError> {
-        let file = path.display().to_string();
+    fn take_file(&mut self, path: &Path, purpose: Use) -> Result<(), TargetError> {
+        let name = path.display().to_string();
+        match std::fs::File::open(path) {
+            Ok(file) => self.take_bytes(&name, file, purpose),
+            Err(error) => Err(TargetError::File {
+                file: name,
+                why: error.to_string(),
+            }),
+        }
+    }
+
+    fn take_bytes(&mut self, name: &str, from: impl Read, purpose: Use) -> Result<(), TargetError> {
         let failed = |why: String| TargetError::File {
-            file: file.clone(),
+            file: name.to_owned(),
             why,
         };
-        let size = std::fs::metadata(path)
-            .map_err(|e| failed(e.to_string()))?
-            .len();
-        if size > MAX_FILE {
+        let mut bytes = Vec::new();
+        let read = from
+            .take(MAX_FILE.saturating_add(1))
+            .read_to_end(&mut bytes);
+        read.map_err(|error| failed(error.to_string()))?;
+        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
             return Err(failed(format!("longer than {MAX_FILE} bytes")));
         }
-        let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|_| failed("not UTF-8".to_owned()))?;
+        let text = text.trim_start_matches('\u{FEFF}');
         if text.trim_start().starts_with('<') {
-            return self.add_nmap(&text).map_err(|e| match e {
-                TargetError::Bad { why, .. } => failed(why.to_owned()),
+            return self.take_nmap(text, purpose).map_err(|error| match error {
+                TargetError::Xml { line, why } => failed(format!("line {line}: {why}")),
                 other => other,
             });
         }
@@ -153,11 +272,13 @@ impl Targets {
             if line.is_empty() {
                 continue;
             }
-            self.parse(line).map_err(|inner| TargetError::InFile {
-                file: file.clone(),
-                line: number.saturating_add(1),
-                inner: Box::new(inner),
-            })?;
+            parse(line)
+                .and_then(|(written, port)| self.put(line, written, port, purpose))
+                .map_err(|inner| TargetError::InFile {
+                    file: name.to_owned(),
+                    line: number.saturating_add(1),
+                    inner: Box::new(inner),
+                })?;
         }
         Ok(())
     }
@@ -166,245 +287,123 @@ impl Targets {
     /// not told.
     ///
     /// # Errors
-    /// [`TargetError`] for what is no XML of nmap.
+    /// [`TargetError`] for what is no XML of nmap, or not all of it.
     pub fn add_nmap(&mut self, xml: &str) -> Result<(), TargetError> {
-        let mut reader = Reader::from_str(xml);
-        let mut root = false;
-        let mut host: Option<NmapHost> = None;
-        loop {
-            let event = reader
-                .read_event()
-                .map_err(|_| bad("XML", "it is not well-formed"))?;
-            let (element, empty) = match &event {
-                Event::Eof => break,
-                Event::End(end) => {
-                    if end.local_name().as_ref() == b"host"
-                        && let Some(found) = host.take()
-                    {
-                        self.add_nmap_host(found)?;
-                    }
-                    continue;
-                }
-                Event::Start(element) => (element, false),
-                Event::Empty(element) => (element, true),
-                _ => continue,
-            };
-            let attribute = |name: &str| {
-                element
-                    .try_get_attribute(name)
-                    .ok()
-                    .flatten()
-                    .and_then(|a| String::from_utf8(a.value.into_owned()).ok())
-            };
-            match (element.local_name().as_ref(), &mut host) {
-                (b"nmaprun", _) => root = true,
-                (b"host", _) if !empty => host = Some(NmapHost::default()),
-                (b"status", Some(host)) => {
-                    host.down = attribute("state").is_some_and(|state| state != "up");
-                }
-                (b"address", Some(host))
-                    if attribute("addrtype").is_some_and(|kind| kind != "mac") =>
-                {
-                    host.address = attribute("addr").and_then(|a| a.parse().ok());
-                }
-                (b"port", Some(host)) => {
-                    host.port = attribute("portid").and_then(|p| p.parse().ok())
-                }
-                (b"state", Some(host)) => {
-                    if let Some(port) = host.port {
-                        let open = attribute("state").is_some_and(|s| s.starts_with("open"));
-                        host.ports.push((port, open));
-                    }
-                }
-                _ => {}
-            }
-        }
-        if root {
-            Ok(())
-        } else {
-            Err(bad("XML", "it is not of nmap (no <nmaprun>)"))
-        }
+        self.take_nmap(xml, Use::Scan)
     }
 
-    fn add_nmap_host(&mut self, host: NmapHost) -> Result<(), TargetError> {
-        let Some(address) = host.address.filter(|_| !host.down) else {
-            return Ok(());
-        };
-        let told: Vec<u16> = host
-            .ports
-            .iter()
-            .filter(|(port, open)| *open && (*port == 445 || *port == self.port))
-            .map(|(port, _)| *port)
-            .collect();
-        if host.ports.is_empty() {
-            return self.push(Host::Address(address), self.port, None);
+    fn put(
+        &mut self,
+        text: &str,
+        written: Written,
+        port: Option<u16>,
+        purpose: Use,
+    ) -> Result<(), TargetError> {
+        if purpose == Use::Exclude {
+            return self.leave(text, written, port);
         }
-        for port in told {
-            self.push(Host::Address(address), port, None)?;
+        let port = port.unwrap_or(self.port);
+        let parts = match written {
+            Written::Span(span) => {
+                let seen = self.seen.entry((span.space, port)).or_default();
+                let mut parts = seen.missing(span);
+                if let Some(excluded) = self.excluded.get(&span.space) {
+                    parts = parts
+                        .into_iter()
+                        .flat_map(|part| excluded.missing(part))
+                        .collect();
+                }
+                parts.into_iter().map(Written::Span).collect()
+            }
+            other => {
+                let name = match &other {
+                    Written::Name(name) => name.to_ascii_lowercase(),
+                    Written::Zoned(address, zone) => format!("{address}%{}", zone.index),
+                    Written::Span(_) => String::new(),
+                };
+                let fresh = !self.excluded_others.contains(&name)
+                    && !self.seen_others.contains(&(name.clone(), port));
+                if fresh {
+                    self.seen_others.insert((name, port));
+                    vec![other]
+                } else {
+                    Vec::new()
+                }
+            }
+        };
+        for part in parts {
+            let more = match &part {
+                Written::Span(span) => usize::try_from(span.len()).unwrap_or(usize::MAX),
+                _ => 1,
+            };
+            let count = self.count.saturating_add(more);
+            if count > self.limit {
+                return Err(TargetError::TooMany(self.limit));
+            }
+            self.count = count;
+            if let Written::Span(span) = part {
+                self.seen.entry((span.space, port)).or_default().add(span);
+            }
+            self.list.push((part, port));
         }
         Ok(())
     }
 
-    fn push(&mut self, host: Host, port: u16, label: Option<String>) -> Result<(), TargetError> {
-        let target = Target { host, port, label };
-        if self.seen.contains(&target) {
-            return Ok(());
-        }
-        if self.list.len() >= self.limit {
-            return Err(TargetError::TooMany(self.limit));
-        }
-        self.seen.insert(target.clone());
-        self.list.push(target);
-        Ok(())
-    }
-
-    fn parse(&mut self, text: &str) -> Result<(), TargetError> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return self.push(Host::Address(address), self.port, None);
-        }
-        if let Some(rest) = text.strip_prefix('[') {
-            return self.bracketed(text, rest);
-        }
-        if let Some((network, bits)) = text.split_once('/')
-            && let Ok(address) = network.parse::<IpAddr>()
-        {
-            return self.network(text, address, bits);
-        }
-        if let Some((first, last)) = text.split_once('-')
-            && let Ok(first) = first.trim().parse::<Ipv4Addr>()
-        {
-            return self.range(text, first, last.trim());
-        }
-        let (name, port) = match text.rsplit_once(':') {
-            Some((name, port)) => {
-                let port = port
-                    .parse()
-                    .map_err(|_| bad(text, "the port is no number up to 65535"))?;
-                (name, port)
-            }
-            None => (text, self.port),
-        };
-        if let Ok(address) = name.parse::<IpAddr>() {
-            return self.push(Host::Address(address), port, None);
-        }
-        let digits_only = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        let lawful = !name.is_empty()
-            && name.len() <= 253
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b) || b >= 0x80);
-        if digits_only || !lawful {
+    fn leave(
+        &mut self,
+        text: &str,
+        written: Written,
+        port: Option<u16>,
+    ) -> Result<(), TargetError> {
+        if port.is_some() {
             return Err(bad(
                 text,
-                "neither an address, a range, a network, a host name nor a file",
+                "a host is left out with all its ports: name none",
             ));
         }
-        self.push(Host::Name(name.to_owned()), port, None)
-    }
-
-    fn bracketed(&mut self, text: &str, rest: &str) -> Result<(), TargetError> {
-        let (inside, behind) = rest
-            .split_once(']')
-            .ok_or_else(|| bad(text, "the bracket is not closed"))?;
-        let address: Ipv6Addr = inside
-            .parse()
-            .map_err(|_| bad(text, "no IPv6 address in the brackets"))?;
-        let port = match behind.strip_prefix(':') {
-            None if behind.is_empty() => self.port,
-            None => return Err(bad(text, "after the bracket only :PORT may stand")),
-            Some(port) => port
-                .parse()
-                .map_err(|_| bad(text, "the port is no number up to 65535"))?,
-        };
-        self.push(Host::Address(address.into()), port, None)
-    }
-
-    fn network(&mut self, text: &str, address: IpAddr, bits: &str) -> Result<(), TargetError> {
-        let bits: u32 = bits
-            .parse()
-            .map_err(|_| bad(text, "the prefix length is no number"))?;
-        match address {
-            IpAddr::V4(v4) => {
-                if bits > 32 {
-                    return Err(bad(text, "a prefix length of IPv4 is at most 32"));
-                }
-                let size = 1_u64 << (32 - bits);
-                let base = u64::from(u32::from(v4)) & !(size - 1);
-                // Network and broadcast address are nobody's, but for tiny networks.
-                let (from, to) = if bits < 31 {
-                    (base + 1, base + size - 2)
-                } else {
-                    (base, base + size - 1)
-                };
-                for one in from..=to {
-                    let address = Ipv4Addr::from(u32::try_from(one).unwrap_or(u32::MAX));
-                    self.push(Host::Address(address.into()), self.port, None)?;
-                }
-                Ok(())
+        match written {
+            Written::Span(span) => self.excluded.entry(span.space).or_default().add(span),
+            Written::Zoned(address, zone) => {
+                self.excluded_others
+                    .insert(format!("{address}%{}", zone.index));
             }
-            IpAddr::V6(v6) => {
-                if bits > 128 {
-                    return Err(bad(text, "a prefix length of IPv6 is at most 128"));
-                }
-                if bits < 108 {
-                    return Err(bad(text, "an IPv6 network this large cannot be scanned"));
-                }
-                let size = 1_u128 << (128 - bits);
-                let base = u128::from(v6) & !(size - 1);
-                for one in base..base.saturating_add(size) {
-                    self.push(Host::Address(Ipv6Addr::from(one).into()), self.port, None)?;
-                }
-                Ok(())
+            Written::Name(name) => {
+                self.excluded_others.insert(name.to_ascii_lowercase());
             }
         }
-    }
-
-    fn range(&mut self, text: &str, first: Ipv4Addr, last: &str) -> Result<(), TargetError> {
-        let last = match last.parse::<Ipv4Addr>() {
-            Ok(address) => address,
-            Err(_) => {
-                let octet: u8 = last
-                    .parse()
-                    .map_err(|_| bad(text, "a range ends with an address or its last number"))?;
-                let [a, b, c, _] = first.octets();
-                Ipv4Addr::new(a, b, c, octet)
-            }
-        };
-        if last < first {
-            return Err(bad(text, "the range ends before it begins"));
-        }
-        for one in u32::from(first)..=u32::from(last) {
-            self.push(Host::Address(Ipv4Addr::from(one).into()), self.port, None)?;
+        // What was added before.
+        let list = std::mem::take(&mut self.list);
+        (self.count, self.seen, self.seen_others) = (0, HashMap::new(), HashSet::new());
+        for (written, port) in list {
+            self.put("", written, Some(port), Use::Scan)?;
         }
         Ok(())
     }
-}
-
-#[derive(Default)]
-struct NmapHost {
-    address: Option<IpAddr>,
-    down: bool,
-    port: Option<u16>,
-    ports: Vec<(u16, bool)>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn list_of(targets: &Targets) -> Vec<String> {
+        let list: Vec<_> = targets
+            .iter()
+            .map(|t| format!("{} {}", t.host, t.port))
+            .collect();
+        assert_eq!(list.len(), targets.len());
+        list
+    }
+
     fn list(texts: &[&str]) -> Vec<String> {
         let mut targets = Targets::new(445, 1000);
         for text in texts {
             targets.add(text).unwrap();
         }
-        targets
-            .into_list()
-            .into_iter()
-            .map(|t| match t.host {
-                Host::Address(a) => format!("{a} {}", t.port),
-                Host::Name(n) => format!("{n} {}", t.port),
-            })
-            .collect()
+        list_of(&targets)
+    }
+
+    fn place() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
     }
 
     #[test]
@@ -412,8 +411,8 @@ mod tests {
         assert_eq!(list(&["10.0.0.5"]), ["10.0.0.5 445"]);
         assert_eq!(list(&["10.0.0.5:4450"]), ["10.0.0.5 4450"]);
         assert_eq!(
-            list(&["::1", "[fe80::1]:139", "[::2]"]),
-            ["::1 445", "fe80::1 139", "::2 445"]
+            list(&["::1", "[2001:db8::1]:139", "[::2]"]),
+            ["::1 445", "2001:db8::1 139", "::2 445"]
         );
         assert_eq!(list(&["files.example:1445"]), ["files.example 1445"]);
         assert_eq!(
@@ -421,41 +420,125 @@ mod tests {
             ["10.0.0.1 445", "10.0.0.2 445", "10.0.0.3 445"]
         );
         assert_eq!(list(&["10.0.0.255-10.0.1.1"]).len(), 3);
+        assert_eq!(list(&["10.0.0.1-2:139"]), ["10.0.0.1 139", "10.0.0.2 139"]);
         assert_eq!(list(&["10.0.0.77/30"]), ["10.0.0.77 445", "10.0.0.78 445"]);
-        assert_eq!(list(&["10.0.0.4/31"]), ["10.0.0.4 445", "10.0.0.5 445"]);
+        assert_eq!(list(&["10.0.0.4/31:44"]), ["10.0.0.4 44", "10.0.0.5 44"]);
         assert_eq!(list(&["10.9.8.7/32"]), ["10.9.8.7 445"]);
         assert_eq!(list(&["2001:db8::/126"]).len(), 4);
-        // Each host once.
+        assert_eq!(list(&["[2001:db8::/127]:139"]).len(), 2);
+        assert_eq!(list(&["2001:db8::9-2001:db8::b"]).len(), 3);
+        // Each host once, in the order given.
         assert_eq!(list(&["10.0.0.1-2", "10.0.0.0/30"]).len(), 2);
+        assert_eq!(
+            list(&["10.0.0.2", "10.0.0.1-3", "Files", "files"]),
+            ["10.0.0.2 445", "10.0.0.1 445", "10.0.0.3 445", "Files 445"]
+        );
+        assert_eq!(list(&["::ffff:10.0.0.1", "10.0.0.1"]), ["10.0.0.1 445"]);
+    }
+
+    #[test]
+    fn a_link_local_address_has_an_interface() {
+        let mut targets = Targets::new(445, 9);
+        for one in ["fe80::1%lo", "[fe80::2%lo]:139", "fe80::1%lo"] {
+            targets.add(one).unwrap();
+        }
+        assert_eq!(list_of(&targets), ["fe80::1%lo 445", "fe80::2%lo 139"]);
+        let first = targets.iter().next().unwrap();
+        match first.host.address(445) {
+            Some(SocketAddr::V6(address)) => assert!(address.scope_id() > 0),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
     fn what_is_wrong_is_said() {
         for (text, why) in [
             ("10.0.0.0/33", "at most 32"),
+            ("2001:db8::/129", "at most 128"),
             ("10.0.0.9-3", "before it begins"),
             ("10.0.0.9-x", "ends with an address"),
+            ("10.0.0.9-2001:db8::1", "one kind"),
+            ("2001:db8::1-7", "ends with an address"),
+            ("10.0.0-3.1-254", "neither an address"),
+            ("10.0.0.*", "neither an address"),
             ("300.1.2.3", "neither an address"),
+            ("10.0.0.0/x", "no number"),
             ("[::1", "not closed"),
             ("[::1]x", "only :PORT"),
+            ("[10.0.0.1]", "no IPv6 address"),
+            ("[name]:445", "no IPv6 address"),
             ("host:99999", "65535"),
+            ("host:0", "65535"),
+            ("10.0.0.1:x", "65535"),
+            ("fe80::1", "needs its interface"),
+            ("[fe80::1]:445", "needs its interface"),
+            ("fe80::1%no-such-interface", "no such interface"),
             ("2001:db8::/64", "cannot be scanned"),
             ("no such thing!", "neither an address"),
+            ("@/no/such/file", "No such file"),
             ("", "empty"),
         ] {
             let error = Targets::new(445, 10).add(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
+            assert!(
+                error.contains(text.trim_start_matches('@')),
+                "{text}: {error}"
+            );
         }
-        let mut few = Targets::new(445, 3);
-        assert_eq!(few.add("10.0.0.0/24"), Err(TargetError::TooMany(3)));
     }
 
     #[test]
-    fn files_and_nmap() {
-        let place = std::env::temp_dir().join(format!("countersign-scan-{}", std::process::id()));
-        std::fs::create_dir_all(&place).unwrap();
-        let plain = place.join("hosts");
-        std::fs::write(&plain, "10.0.0.1 # scanner\n\n  10.0.0.2:139\n").unwrap();
+    fn a_network_takes_the_room_of_an_address() {
+        let mut few = Targets::new(445, 3);
+        assert_eq!(few.add("10.0.0.0/24"), Err(TargetError::TooMany(3)));
+        assert_eq!(few.add("2001:db8::/96"), Err(TargetError::TooMany(3)));
+        let mut many = Targets::new(445, usize::MAX);
+        many.add("0.0.0.0/0").unwrap();
+        many.add("2001:db8::/96").unwrap();
+        assert_eq!(many.list.len(), 2);
+        assert_eq!(many.len(), (1 << 33) - 2);
+        assert_eq!(
+            Targets::new(445, MAX_TARGETS).add("10.0.0.0/8"),
+            Err(TargetError::TooMany(MAX_TARGETS))
+        );
+    }
+
+    #[test]
+    fn exclusions_count_before_and_after() {
+        for first in [true, false] {
+            let mut targets = Targets::new(445, 100);
+            let add = |targets: &mut Targets| {
+                for one in ["10.0.0.0/29", "10.0.0.3:139", "files", "other"] {
+                    targets.add(one).unwrap();
+                }
+            };
+            if !first {
+                add(&mut targets);
+            }
+            for one in ["10.0.0.2-3", "10.0.0.6", "FILES"] {
+                targets.exclude(one).unwrap();
+            }
+            if first {
+                add(&mut targets);
+            }
+            assert_eq!(
+                list_of(&targets),
+                ["10.0.0.1 445", "10.0.0.4 445", "10.0.0.5 445", "other 445"]
+            );
+            assert!(targets.is_excluded("10.0.0.2".parse().unwrap()));
+            assert!(targets.is_excluded("::ffff:10.0.0.2".parse().unwrap()));
+            assert!(!targets.is_excluded("10.0.0.4".parse().unwrap()));
+        }
+        let error = Targets::new(445, 1).exclude("10.0.0.1:445").unwrap_err();
+        assert!(error.to_string().contains("name none"), "{error}");
+    }
+
+    #[test]
+    fn files() {
+        let place = place();
+        // A name that could be a host's.
+        let plain = place.path().join("hosts.txt");
+        std::fs::write(&plain, "\u{FEFF}10.0.0.1 # scanner\r\n\n  10.0.0.2:139\n").unwrap();
         let given = plain.display().to_string();
         assert_eq!(
             list(&[&format!("@{given}")]),
@@ -464,37 +547,53 @@ mod tests {
         assert_eq!(list(&[&given]).len(), 2);
         std::fs::write(&plain, "10.0.0.1\n10.0.0.1/99\n").unwrap();
         let error = Targets::new(445, 9).add(&given).unwrap_err().to_string();
-        assert!(error.contains("line 2"), "{error}");
-        std::fs::remove_dir_all(&place).unwrap();
+        assert!(
+            error.contains(&given) && error.contains("line 2"),
+            "{error}"
+        );
+        std::fs::write(&plain, b"\xFF\xFE1\0").unwrap();
+        let error = Targets::new(445, 9).add(&given).unwrap_err().to_string();
+        assert!(error.contains("not UTF-8"), "{error}");
+        std::fs::write(&plain, "<nmaprun>\n<host>\n<status state=\"up\"/>\n").unwrap();
+        let error = Targets::new(445, 9).add(&given).unwrap_err().to_string();
+        assert!(error.contains("line 4: the XML ends"), "{error}");
+    }
 
+    #[test]
+    fn nmap() {
         let xml = r#"<?xml version="1.0"?><!DOCTYPE nmaprun><nmaprun scanner="nmap">
+            <hosthint><status state="up"/><address addr="10.0.0.9" addrtype="ipv4"/></hosthint>
             <host><status state="up"/><address addr="10.0.0.1" addrtype="ipv4"/>
               <address addr="00:11:22:33:44:55" addrtype="mac"/>
               <ports><port protocol="tcp" portid="445"><state state="open"/></port></ports></host>
             <host><status state="up"/><address addr="10.0.0.2" addrtype="ipv4"/>
               <ports><port protocol="tcp" portid="445"><state state="closed"/></port></ports></host>
+            <host><status state="up"/><address addr="10.0.0.5" addrtype="ipv4"/>
+              <ports><port protocol="udp" portid="445"><state state="open|filtered"/></port></ports></host>
             <host><status state="down"/><address addr="10.0.0.3" addrtype="ipv4"/></host>
             <host><status state="up"/><address addr="2001:db8::4" addrtype="ipv6"/></host>
             </nmaprun>"#;
         let mut targets = Targets::new(445, 10);
         targets.add_nmap(xml).unwrap();
-        let hosts: Vec<_> = targets.into_list().into_iter().map(|t| t.host).collect();
+        // 10.0.0.5: only UDP was looked at, so nothing is known of its TCP ports.
         assert_eq!(
-            hosts,
-            [
-                Host::Address("10.0.0.1".parse().unwrap()),
-                Host::Address("2001:db8::4".parse().unwrap())
-            ]
+            list_of(&targets),
+            ["10.0.0.1 445", "10.0.0.5 445", "2001:db8::4 445"]
         );
-        assert!(Targets::new(445, 9).add_nmap("<other/>").is_err());
-        assert!(Targets::new(445, 9).add_nmap("<nmaprun><host").is_err());
+        let error = |xml: &str| Targets::new(445, 9).add_nmap(xml).unwrap_err().to_string();
+        assert!(error("<other/>").contains("not of nmap"));
+        assert!(error("<nmaprun>\n<host").contains("line 2: the XML is not"));
+        assert!(error("<nmaprun>\n</host>").contains("not well-formed"));
     }
 
     proptest::proptest! {
         #[test]
         fn nothing_panics(text in ".{0,60}") {
             let mut targets = Targets::new(445, 100);
-            let _ = targets.parse(&text);
+            if !std::path::Path::new(text.trim()).exists() && text.trim() != "-" {
+                let _ = targets.add(&text);
+                let _ = targets.exclude(&text);
+            }
             let _ = targets.add_nmap(&text);
         }
     }

@@ -1,13 +1,15 @@
 //! The scanner on servers of every kind, beside nmap's three scripts: ours under
 //! four policies, smbd under three.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::Context;
 use crate::Res;
-use crate::process::{command, run as run_program};
+use crate::process::{Beside, command, run as run_program};
 use crate::report::Tally;
 use crate::server::{PASSWORD, Samba, Server, Setup, USER};
 use crate::workspace;
@@ -291,7 +293,10 @@ fn exits(tally: &mut Tally, context: &Context, subjects: &[Expected]) -> Res<()>
             .unwrap_or_default()
     };
     let (required, weak, modern) = (at("required"), at("enabled"), at("no smb1"));
-    let cases: [(&str, Vec<&str>, i32, &str); 6] = [
+    // Ports of the loopback where nobody listens.
+    let (dead, dead2) = ("127.0.0.1:1".to_owned(), "127.0.0.1:2".to_owned());
+    let relayed = format!("smb://{weak}\n");
+    let cases: [(&str, Vec<&str>, i32, &str); 16] = [
         (
             "--fail-on not-required, required",
             vec![&required, "--fail-on", "not-required"],
@@ -317,10 +322,55 @@ fn exits(tally: &mut Tally, context: &Context, subjects: &[Expected]) -> Res<()>
             "",
         ),
         (
-            "relay list",
-            vec![&weak, &required, "--format", "relay"],
+            "--fail-on disabled, enabled",
+            vec![&weak, "--fail-on", "disabled"],
             0,
-            "127.0.0.1\n",
+            "",
+        ),
+        (
+            "--fail-on no-answer",
+            vec![&weak, &dead, "--fail-on", "no-answer"],
+            1,
+            "connection refused",
+        ),
+        ("nobody answers", vec![&dead], 0, "0 answered"),
+        (
+            "--fail-on guest, nobody is a guest",
+            vec![&weak, "--accounts", "--fail-on", "guest"],
+            0,
+            "anonymous",
+        ),
+        (
+            "--fail-on guest needs --accounts",
+            vec![&weak, "--fail-on", "guest"],
+            2,
+            "",
+        ),
+        (
+            "--fail-on not-enforced needs --prove",
+            vec![&weak, "--fail-on", "not-enforced"],
+            2,
+            "",
+        ),
+        ("a target that is none", vec!["10.0.0.0/99"], 2, ""),
+        ("--rate 0", vec![&weak, "--rate", "0"], 2, ""),
+        (
+            "an output that cannot be",
+            vec![&weak, "-o", "/no/such/folder/file"],
+            2,
+            "",
+        ),
+        (
+            "--exclude",
+            vec![&weak, &dead, &dead2, "--exclude", "127.0.0.1"],
+            0,
+            "0 hosts",
+        ),
+        (
+            "relay list",
+            vec![&weak, &weak, &required, "--format", "relay"],
+            0,
+            &relayed,
         ),
         (
             "netexec",
@@ -340,5 +390,54 @@ fn exits(tally: &mut Tally, context: &Context, subjects: &[Expected]) -> Res<()>
         };
         tally.check(name, result);
     }
+    let mut c = command(&context.binary, &["scan", &weak, "--prove", "--user", USER]);
+    c.args(["--quick", "--fail-on", "not-enforced"]);
+    c.env("COUNTERSIGN_PASSWORD", "not the password");
+    let out = run_program(c, LIMIT)?;
+    tally.check(
+        "--fail-on not-enforced, where nothing could be tried",
+        if out.code == Some(1) && out.stdout.contains("LOGON_FAILURE") {
+            Ok(())
+        } else {
+            Err(format!("exit {:?}: {}", out.code, out.tail()))
+        },
+    );
+    tally.check("--json, all hosts dead", all_dead(context, &[dead, dead2]));
+    tally.check("Ctrl-C", interrupted(context, &weak));
     Ok(())
+}
+
+/// Nothing but the array on standard output, a report with an error for each.
+fn all_dead(context: &Context, hosts: &[String]) -> Res<()> {
+    let mut c = command(&context.binary, &["scan", "--json"]);
+    c.args(hosts);
+    let out = run_program(c, LIMIT)?;
+    let value: Value = serde_json::from_str(&out.stdout).map_err(|e| e.to_string())?;
+    let reports = value.as_array().ok_or("not an array")?;
+    let errors = reports.iter().filter(|r| r.get("error").is_some()).count();
+    if out.ok() && reports.len() == hosts.len() && errors == hosts.len() {
+        Ok(())
+    } else {
+        Err(out.tail())
+    }
+}
+
+/// What was found is told when the scan is broken off, and the exit status says so.
+fn interrupted(context: &Context, answers: &str) -> Res<()> {
+    // Takes connections and never answers.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).map_err(|e| e.to_string())?;
+    let at = silent.local_addr().map_err(|e| e.to_string())?;
+    let log = workspace::scratch("scan-interrupted")?.join("log");
+    let mut c = command(&context.binary, &["scan", "--format", "ndjson", "--quick"]);
+    c.args([answers, &at.to_string(), "--timeout", "50"]);
+    let mut scan = Beside::start(c, &log)?;
+    let found = |line: &str| line.contains("\"signing\"").then_some(());
+    scan.until(LIMIT, found)?;
+    let code = scan.stop(Signal::INT, Duration::from_secs(5))?;
+    let said = std::fs::read_to_string(&log).map_err(|e| e.to_string())?;
+    if code == Some(130) && said.contains("interrupted") {
+        Ok(())
+    } else {
+        Err(format!("exit {code:?}: {said}"))
+    }
 }

@@ -2,8 +2,8 @@
 
 use countersign_wire::civil::rfc3339;
 
-use super::harmless;
-use crate::report::{HostReport, Signing};
+use super::{Totals, harmless};
+use crate::report::HostReport;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}\
 table{border-collapse:collapse;margin:1rem 0}td,th{border:1px solid #ccc;padding:.2rem .6rem;text-align:left;vertical-align:top}\
@@ -11,49 +11,31 @@ th{background:#f3f3f3}.required{color:#116329}.enabled{color:#9a6700}.disabled,.
 @media(prefers-color-scheme:dark){body{background:#161616;color:#ddd}th{background:#262626}td,th{border-color:#444}\
 .required{color:#56d364}.enabled{color:#e3b341}.disabled,.bad{color:#ff7b72}}";
 
-pub(super) fn render(reports: &[HostReport]) -> String {
-    let answered: Vec<&HostReport> = reports.iter().filter(|r| r.error.is_none()).collect();
-    let count = |signing: Signing| {
-        answered
-            .iter()
-            .filter(|r| r.weakest() == Some(signing))
-            .count()
-    };
+pub(super) fn page(totals: &Totals, rows: &str) -> String {
     let groups = [
         (
             "signing required in every dialect",
             "#2da44e",
-            count(Signing::Required),
+            totals.required,
         ),
-        ("enabled, not required", "#d4a72c", count(Signing::Enabled)),
-        (
-            "disabled in some dialect",
-            "#cf222e",
-            count(Signing::Disabled),
-        ),
+        ("enabled, not required", "#d4a72c", totals.enabled),
+        ("disabled in some dialect", "#cf222e", totals.disabled),
         (
             "no answer",
             "#8c959f",
-            reports.len().saturating_sub(answered.len()),
+            totals.hosts.saturating_sub(totals.answered()),
         ),
     ];
-    let mut out = format!(
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>SMB signing</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\n\
-         <h1>SMB signing</h1>\n<p>{} hosts, {} answered.</p>\n{}",
-        reports.len(),
-        answered.len(),
+         <h1>SMB signing</h1>\n<p>{} hosts, {} answered.</p>\n{}\
+         <table><tr><th>Host</th><th>Names</th><th>Dialect</th><th>Signing</th>\
+         <th>Algorithms</th><th>Remarks</th></tr>\n{rows}</table>\n</body></html>\n",
+        totals.hosts,
+        totals.answered(),
         chart(&groups),
-    );
-    out.push_str(
-        "<table><tr><th>Host</th><th>Names</th><th>Dialect</th><th>Signing</th>\
-         <th>Algorithms</th><th>Remarks</th></tr>\n",
-    );
-    for report in reports {
-        rows(report, &mut out);
-    }
-    out.push_str("</table>\n</body></html>\n");
-    out
+    )
 }
 
 fn chart(groups: &[(&str, &str, usize)]) -> String {
@@ -78,8 +60,8 @@ fn chart(groups: &[(&str, &str, usize)]) -> String {
     )
 }
 
-fn rows(report: &HostReport, out: &mut String) {
-    let host = format!("{}:{}", report.address, report.port);
+pub(super) fn rows(report: &HostReport, out: &mut String) {
+    let host = escaped(&report.endpoint());
     let target = report.target.as_deref().map(escaped).unwrap_or_default();
     if let Some(error) = &report.error {
         out.push_str(&format!(
@@ -98,6 +80,22 @@ fn rows(report: &HostReport, out: &mut String) {
     }
     if report.can_be_relayed_to() {
         remarks.push("<span class=\"bad\">logons can be relayed to it</span>".to_owned());
+    }
+    if let Some(accounts) = &report.accounts {
+        remarks.push(escaped(&format!(
+            "anonymous {}, stranger {}",
+            accounts.anonymous, accounts.guest
+        )));
+    }
+    for what in &report.unanswered {
+        remarks.push(format!(
+            "<span class=\"bad\">not told: {}</span>",
+            escaped(what)
+        ));
+    }
+    for proof in &report.proof {
+        let told = super::table::told(proof);
+        remarks.push(escaped(&format!("proved {}: {told}", proof.dialect)));
     }
     if report.breaks_its_word() {
         remarks.push("<span class=\"bad\">enforces less than it announces</span>".to_owned());

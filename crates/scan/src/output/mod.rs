@@ -6,10 +6,12 @@ mod netexec;
 mod nmap;
 mod table;
 
+use std::collections::HashSet;
 use std::fmt;
+use std::io::{self, Write};
 use std::str::FromStr;
 
-use crate::report::HostReport;
+use crate::report::{HostReport, Signing};
 
 /// A form of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,8 @@ pub enum Format {
     Nmap,
     /// The lines of NetExec.
     Netexec,
-    /// Addresses signing is not required of, one a line.
+    /// Hosts that signing is not required of, one a line, each once: the address, or
+    /// `smb://ADDRESS:PORT` where the port is not 445.
     Relay,
     /// A page with a chart.
     Html,
@@ -71,43 +74,166 @@ impl fmt::Display for Format {
     }
 }
 
-/// All reports as one text that ends with a line break (unless empty).
-pub fn render(reports: &[HostReport], format: Format) -> String {
-    match format {
-        Format::Table => table::render(reports),
-        Format::Json => {
-            let mut text = serde_json::to_string_pretty(reports).unwrap_or_default();
-            text.push('\n');
-            text
-        }
-        Format::Ndjson => reports
-            .iter()
-            .map(|report| serde_json::to_string(report).unwrap_or_default() + "\n")
-            .collect(),
-        Format::Csv => csv::render(reports),
-        Format::Nmap => nmap::render(reports),
-        Format::Netexec => netexec::render(reports),
-        Format::Relay => reports
-            .iter()
-            .filter(|report| report.can_be_relayed_to())
-            .map(|report| format!("{}\n", report.address))
-            .collect(),
-        Format::Html => html::render(reports),
+/// Writes reports as they come. The page with the chart keeps its rows until the end;
+/// nothing else is kept.
+pub struct Writer<W> {
+    format: Format,
+    out: W,
+    totals: Totals,
+    /// Rows of the page.
+    kept: String,
+    /// Relay candidates that are written already.
+    named: HashSet<String>,
+}
+
+/// What is counted on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Totals {
+    hosts: usize,
+    required: usize,
+    enabled: usize,
+    disabled: usize,
+    smb1: usize,
+}
+
+impl Totals {
+    fn add(&mut self, report: &HostReport) {
+        self.hosts = self.hosts.saturating_add(1);
+        let count = match report.weakest().filter(|_| report.error.is_none()) {
+            None => return,
+            Some(Signing::Required) => &mut self.required,
+            Some(Signing::Enabled) => &mut self.enabled,
+            Some(Signing::Disabled) => &mut self.disabled,
+        };
+        *count = count.saturating_add(1);
+        self.smb1 = self
+            .smb1
+            .saturating_add(usize::from(report.smb1().is_some()));
     }
+
+    fn answered(&self) -> usize {
+        self.required
+            .saturating_add(self.enabled)
+            .saturating_add(self.disabled)
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes what stands before all hosts.
+    ///
+    /// # Errors
+    /// Of `out`.
+    pub fn new(format: Format, mut out: W) -> io::Result<Self> {
+        match format {
+            Format::Json => out.write_all(b"[")?,
+            Format::Csv => out.write_all(csv::HEAD.as_bytes())?,
+            _ => {}
+        }
+        Ok(Self {
+            format,
+            out,
+            totals: Totals::default(),
+            kept: String::new(),
+            named: HashSet::new(),
+        })
+    }
+
+    /// Writes a host.
+    ///
+    /// # Errors
+    /// Of `out`.
+    pub fn host(&mut self, report: &HostReport) -> io::Result<()> {
+        let text = match self.format {
+            Format::Table => table::host(report),
+            Format::Json => {
+                let comma = if self.totals.hosts > 0 { "," } else { "" };
+                let text = harmless_json(&serde_json::to_string_pretty(report)?);
+                format!("{comma}\n  {}", text.replace('\n', "\n  "))
+            }
+            Format::Ndjson => harmless_json(&serde_json::to_string(report)?) + "\n",
+            Format::Csv => csv::host(report),
+            Format::Nmap => nmap::host(report),
+            Format::Netexec => netexec::host(report),
+            Format::Relay => {
+                let target = candidate(report).unwrap_or_default();
+                if target.is_empty() || !self.named.insert(target.clone()) {
+                    String::new()
+                } else {
+                    target + "\n"
+                }
+            }
+            Format::Html => {
+                html::rows(report, &mut self.kept);
+                String::new()
+            }
+        };
+        self.totals.add(report);
+        self.out.write_all(text.as_bytes())?;
+        // Who reads along sees each host at once.
+        self.out.flush()
+    }
+
+    /// Writes what stands behind all hosts.
+    ///
+    /// # Errors
+    /// Of `out`.
+    pub fn finish(mut self) -> io::Result<()> {
+        let text = match self.format {
+            Format::Table => table::summary(&self.totals),
+            Format::Json if self.totals.hosts == 0 => "]\n".to_owned(),
+            Format::Json => "\n]\n".to_owned(),
+            Format::Html => html::page(&self.totals, &self.kept),
+            _ => String::new(),
+        };
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+}
+
+/// Where a logon could be relayed to, as ntlmrelayx takes it.
+fn candidate(report: &HostReport) -> Option<String> {
+    report.can_be_relayed_to().then(|| match report.port {
+        445 => report.address.clone(),
+        _ => format!("smb://{}", report.endpoint()),
+    })
+}
+
+/// All reports as one text.
+pub fn render(reports: &[HostReport], format: Format) -> String {
+    let mut out = Vec::new();
+    let written = Writer::new(format, &mut out).and_then(|mut writer| {
+        reports.iter().try_for_each(|report| writer.host(report))?;
+        writer.finish()
+    });
+    // Memory takes everything.
+    debug_assert!(written.is_ok());
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Text from a server for one line of output: control characters are shown, so
 /// that no server can move the cursor or forge a line.
 pub fn harmless(text: &str) -> String {
     text.chars()
-        .map(|c| {
-            if c.is_control() || is_bidi(c) {
-                '\u{FFFD}'
-            } else {
-                c
-            }
-        })
+        .map(|c| if is_harmful(c) { '\u{FFFD}' } else { c })
         .collect()
+}
+
+/// The same for JSON, whose strings have escapes of their own, and which has lines.
+fn harmless_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '\n' && is_harmful(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Characters that act on a terminal.
+fn is_harmful(c: char) -> bool {
+    c.is_control() || is_bidi(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Characters that turn the direction of text around.
@@ -148,10 +274,11 @@ mod tests {
                     dialect("3.1.1", Signing::Required),
                 ],
                 names: Some(Names {
-                    computer: "EVIL\r\u{1b}[2J,\"<b>".to_owned(),
-                    domain: "LAB".to_owned(),
+                    computer: "EVIL\r\n\u{1b}[2J\u{9b}1m\u{202e}\u{2028},\"<b>".to_owned(),
+                    domain: "=cmd|' /C calc'!A0".to_owned(),
                     ..Names::default()
                 }),
+                unanswered: vec!["3.0: no answer in time".to_owned()],
                 ..HostReport::default()
             },
             HostReport {
@@ -171,18 +298,28 @@ mod tests {
 
     #[test]
     fn relay_candidates_are_hosts_with_a_weak_dialect() {
-        assert_eq!(render(&reports(), Format::Relay), "192.0.2.1\n");
+        let mut all = reports();
+        all.extend(reports());
+        let mut other = all[0].clone();
+        other.port = 4450;
+        other.address = "2001:db8::1".to_owned();
+        all.push(other);
+        assert_eq!(
+            render(&all, Format::Relay),
+            "192.0.2.1\nsmb://[2001:db8::1]:4450\n"
+        );
     }
 
     #[test]
     fn no_form_lets_control_characters_through() {
         for (name, format) in Format::ALL {
             let text = render(&reports(), format);
-            assert!(
-                !text.contains('\u{1b}') && !text.contains('\r'),
-                "{name}: {text:?}"
-            );
+            for c in ['\u{1b}', '\r', '\u{9b}', '\u{202e}', '\u{2028}'] {
+                assert!(!text.contains(c), "{name}: {text:?}");
+            }
             assert!(format != Format::Html || !text.contains("<b>"), "{text}");
+            let lines = render(&[], format).lines().count();
+            assert!(lines < 40, "{name} of no hosts");
             assert_eq!(name.parse::<Format>(), Ok(format));
             assert_eq!(format.to_string(), name);
         }
@@ -198,7 +335,15 @@ mod tests {
         assert_eq!(value[0]["dialects"][1]["dialect"], "3.1.1");
         assert_eq!(value[0]["dialects"][1]["signing"], "required");
         assert_eq!(value[2]["error"], "connection refused");
+        assert_eq!(value[2]["dialects"], serde_json::json!([]));
+        // What is escaped comes back as it was.
+        let name = value[0]["names"]["computer"].as_str().unwrap();
+        assert!(name.contains("\u{1b}[2J\u{9b}1m\u{202e}"), "{name:?}");
         assert_eq!(render(&reports(), Format::Ndjson).lines().count(), 3);
+        assert_eq!(render(&[], Format::Json), "[]\n");
+        let one: serde_json::Value =
+            serde_json::from_str(&render(&reports()[2..], Format::Json)).unwrap();
+        assert_eq!(one.as_array().map(Vec::len), Some(1));
     }
 
     #[test]
@@ -207,6 +352,36 @@ mod tests {
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
         assert!(lines[1].contains("\"\"<b>\""), "{}", lines[1]);
+        // No spreadsheet runs a server's name.
+        assert!(lines[1].contains(",\"'=cmd|"), "{}", lines[1]);
+        let columns = |line: &str| {
+            let (mut count, mut inside) = (1, false);
+            for c in line.chars() {
+                inside ^= c == '"';
+                count += usize::from(c == ',' && !inside);
+            }
+            count
+        };
+        assert!(lines.iter().all(|line| columns(line) == columns(lines[0])));
+    }
+
+    #[test]
+    fn formulas() {
+        for (cell, written) in [
+            ("=1+1", "\"'=1+1\""),
+            ("-1", "-1"),
+            ("-3.5", "-3.5"),
+            ("-inf", "\"'-inf\""),
+            ("+49 30", "\"'+49 30\""),
+            ("@SUM(A1)", "\"'@SUM(A1)\""),
+            (" =1", "\"' =1\""),
+            ("\t=1", "\"'\u{FFFD}=1\""),
+            ("\u{FF1D}1", "\"'\u{FF1D}1\""),
+            ("a;b", "\"a;b\""),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(csv::quoted(cell), written);
+        }
     }
 
     #[test]
