@@ -1,31 +1,33 @@
 //! `cargo xtask attack`: a man in the middle between real clients and a server, in
 //! every dialect and setting; what must fail fails, what succeeds does by design.
 
+mod bench;
+mod design;
 mod man;
 mod relay;
 mod subject;
+mod tables;
+mod usage;
 mod victim;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
-use man::{ALL, ALTERED, Attack, Man, ORIGINAL};
+use bench::{Bench, Outcome, forges, matrix};
+use design::{Nature, succeeds};
+use man::Attack;
 use subject::{Account, Target};
+use tables::markdown;
+use usage::{Subject, Usage};
 use victim::Victim;
 
-use crate::frame::find;
 use crate::process::Output;
-use crate::proxy::Proxy;
 use crate::report::Tally;
-use crate::server::{PASSWORD, USER};
-use crate::{Res, flag, option, workspace};
+use crate::{Res, workspace};
 
 pub(crate) const DIALECTS: [&str; 6] =
     ["NT1", "SMB2_02", "SMB2_10", "SMB3_00", "SMB3_02", "SMB3_11"];
-/// A file of this size is several WRITEs in every dialect.
-const LARGE: usize = 3 << 20;
 
 /// What both sides are set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +46,7 @@ pub(crate) enum Setting {
     Encrypted,
 }
 
-const SETTINGS: [Setting; 6] = [
+pub(crate) const SETTINGS: [Setting; 6] = [
     Setting::Unsigned,
     Setting::Offered,
     Setting::Client,
@@ -71,6 +73,42 @@ impl Setting {
             Setting::Unsigned => "off",
             Setting::Offered | Setting::Client | Setting::Encrypted => "offered",
             Setting::Server | Setting::Both => "required",
+        }
+    }
+
+    /// The server's two settings: always, and if the client agrees.
+    fn server_settings(self) -> (bool, bool) {
+        match self.server() {
+            "off" => (false, false),
+            "offered" => (false, true),
+            _ => (true, true),
+        }
+    }
+
+    /// The client's: always, if the server agrees, and whether off means that it signs
+    /// for a server that insists.
+    fn client_settings(self) -> (bool, bool, bool) {
+        match self {
+            Setting::Unsigned => (false, false, false),
+            Setting::Offered => (false, true, false),
+            Setting::Server | Setting::Encrypted => (false, false, true),
+            Setting::Client | Setting::Both => (true, true, false),
+        }
+    }
+
+    /// The client would sign where nobody insists.
+    fn offers(self) -> bool {
+        self.client_settings().1
+    }
+
+    /// What a client is set to here, in the words of `--client-signing`.
+    fn client(self) -> &'static [&'static str] {
+        match self {
+            Setting::Unsigned => &["off"],
+            Setting::Offered => &["offered"],
+            Setting::Server => &["off", "offered"],
+            Setting::Client | Setting::Both => &["required"],
+            Setting::Encrypted => &[],
         }
     }
 
@@ -102,276 +140,44 @@ impl Setting {
     }
 }
 
-/// Whether an attack succeeds by design: the protocol has nothing against it. An
-/// `eager` client signs SMB2 also where neither side requires it.
-pub(crate) fn succeeds(eager: bool, attack: Attack, dialect: &str, setting: Setting) -> bool {
-    let nt1 = dialect == "NT1";
-    let nobody = match setting {
-        Setting::Unsigned => true,
-        Setting::Offered => !nt1 && !eager,
-        _ => false,
-    };
-    // Signed or not, the server lets unsigned requests pass.
-    let lenient = nobody || setting == Setting::Offered && !nt1;
-    match attack {
-        Attack::AlterWrite
-        | Attack::AlterName
-        | Attack::AlterRead
-        | Attack::StripRead
-        | Attack::Truncate
-        | Attack::Swallow
-        | Attack::StaleSignature => nobody,
-        Attack::StripWrite | Attack::Hijack | Attack::Splice => lenient,
-        // SMB2 takes a MessageId once; nothing in unsigned SMB1 counts.
-        Attack::Replay | Attack::ReuseId => nobody && nt1,
-        // "If agrees" agrees to what the attacker makes of it.
-        Attack::ClearServerMode => setting == Setting::Offered,
-        // Behind a multi-protocol negotiation SESSION_SETUP alone says that the client
-        // insists, and 2.0.2 protects nothing of it. The client notices afterwards.
-        Attack::ClearClientMode => {
-            setting == Setting::Offered || setting == Setting::Client && dialect == "SMB2_02"
-        }
-        // The last SESSION_SETUP response tells 3.1.1 that it is no guest.
-        Attack::Guest | Attack::StripSetup => lenient && dialect != "SMB3_11",
-        // Nothing in SMB1 tells of SMB2; only its own signing protects it.
-        Attack::ToSmb1 => setting == Setting::Unsigned,
-        _ => false,
-    }
+/// Whose fault it is when an attack succeeds that should not, or the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// Ours: what must fail fails, and what succeeds by design does, or the bench shows
+    /// nothing.
+    Ours,
+    /// The subject's: what must fail fails; being better than the design is no fault.
+    Subject,
+    /// Nobody's here: for the tables only.
+    Nobody,
 }
 
-/// What an attack came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The attacker got what it wanted.
-    Succeeded(String),
-    /// Nothing of it was acted upon.
-    Failed,
-    /// It could not be tried, and why.
-    NotTried(String),
-}
-
-/// Who is attacked, and with what files.
-pub(crate) struct Bench {
-    folder: PathBuf,
-    pub(crate) victim: Victim,
-    large: Vec<u8>,
-    small: Vec<u8>,
-}
-
-impl Bench {
-    pub(crate) fn new(folder: &Path, victim: Victim) -> Res<Self> {
-        let mut small = ORIGINAL.to_vec();
-        small.resize(4000, b'.');
-        let mut large = Vec::with_capacity(LARGE);
-        while large.len() < LARGE {
-            large.extend_from_slice(ORIGINAL);
-            large.extend_from_slice(format!("{:08x}", large.len()).as_bytes());
-        }
-        for (name, bytes) in [("small", &small), ("large", &large)] {
-            std::fs::write(folder.join(name), bytes).map_err(|e| e.to_string())?;
-        }
-        Ok(Self {
-            folder: folder.to_owned(),
-            victim,
-            large,
-            small,
-        })
-    }
-
-    /// One attack; the folder behind the share is empty before and after.
-    pub(crate) fn attack(
-        &self,
-        target: &Target,
-        dialect: &str,
-        setting: Setting,
-        attack: Attack,
-    ) -> Res<(Outcome, Output)> {
-        target.empty()?;
-        let fetched = self.folder.join("fetched");
-        let _ = std::fs::remove_file(&fetched);
-        if matches!(attack, Attack::AlterRead | Attack::StripRead) {
-            target.keep(&self.folder.join("small"))?;
-        }
-        let proxy = Proxy::before(target.address, Box::new(Man::new(attack)))?;
-        let out = self.victim.run(proxy.port, dialect, setting, attack)?;
-        // What the server still does with the last frame.
-        if !out.ok() || forges(attack) {
-            std::thread::sleep(Duration::from_millis(150));
-        }
-        let files = target.files()?;
-        let fetched = std::fs::read(&fetched).ok();
-        target.empty()?;
-        if attack != Attack::None && proxy.altered() == 0 {
-            let why = if out.ok() {
-                "nothing to change passed by".to_owned()
-            } else {
-                format!("refused before: {}", out.tail())
-            };
-            return Ok((Outcome::NotTried(why), out));
-        }
-        let outcome = self.judge(attack, &files, fetched.as_deref(), &out);
-        Ok((outcome, out))
-    }
-
-    fn judge(
-        &self,
-        attack: Attack,
-        files: &BTreeMap<String, Vec<u8>>,
-        fetched: Option<&[u8]>,
-        out: &Output,
-    ) -> Outcome {
-        let won = |what: &str| Outcome::Succeeded(what.to_owned());
-        let victim = files.get("victim");
-        if files.values().any(|f| find(f, ALTERED).is_some()) {
-            return won("changed bytes were written");
-        }
-        if files.contains_key("forged") {
-            return won("a file of the attacker's was made");
-        }
-        if out.ok() && fetched.is_some_and(|f| find(f, ALTERED).is_some()) {
-            return won("the client took changed bytes");
-        }
-        let whole = match attack {
-            Attack::Reorder => &self.large,
-            _ => &self.small,
-        };
-        match attack {
-            Attack::None => match victim {
-                Some(bytes) if bytes == whole && out.ok() => Outcome::Failed,
-                _ => Outcome::NotTried(format!("the control: {}", out.tail())),
-            },
-            Attack::Truncate | Attack::Swallow | Attack::Reorder
-                if out.ok() && victim.is_some_and(|v| v != whole) =>
-            {
-                won("the client believes that all was written")
-            }
-            Attack::Replay if victim.is_some() => won("the replayed CREATE was acted upon"),
-            // Whatever was negotiated, weakened, was used.
-            Attack::Dialect
-            | Attack::NoSigningContext
-            | Attack::SwapAlgorithms
-            | Attack::SwapCiphers
-            | Attack::NoEncryption
-            | Attack::NtlmFlags
-            | Attack::NtlmChallenge
-            | Attack::NtlmMic
-            | Attack::MechListMic
-                if victim.is_some() =>
-            {
-                won("the weakened session was served")
-            }
-            Attack::ReplayEncrypted if out.ok() => won("nobody noticed"),
-            _ => Outcome::Failed,
-        }
-    }
-}
-
-fn forges(attack: Attack) -> bool {
-    matches!(
-        attack,
-        Attack::Hijack | Attack::StaleSignature | Attack::Splice | Attack::ReuseId
-    )
-}
-
-/// Results by setting, attack and dialect.
-pub(crate) type Results = BTreeMap<(Setting, Attack, &'static str), Outcome>;
-
-/// Every attack that `chosen` picks, on one kind of server.
-pub(crate) fn matrix(
-    bench: &Bench,
-    start: &dyn Fn(&str) -> Res<Option<Target>>,
-    chosen: &dyn Fn(Attack, &str, Setting) -> bool,
-    mut told: impl FnMut(Setting, Attack, &str, &Outcome, &Output),
-) -> Res<Results> {
-    let mut results = Results::new();
-    for signing in ["off", "offered", "required"] {
-        let Some(target) = start(signing)? else {
-            continue;
-        };
-        for setting in SETTINGS.into_iter().filter(|s| s.server() == signing) {
-            for attack in ALL {
-                for dialect in DIALECTS {
-                    let fits = attack.applies(dialect) && setting.applies(dialect, *attack);
-                    if !fits || !bench.victim.suits(*attack) || !chosen(*attack, dialect, setting) {
-                        continue;
-                    }
-                    let (outcome, out) = bench.attack(&target, dialect, setting, *attack)?;
-                    told(setting, *attack, dialect, &outcome, &out);
-                    results.insert((setting, *attack, dialect), outcome);
-                }
-            }
-        }
-    }
-    Ok(results)
-}
-
-/// Counts a result: what must fail must have, what succeeds by design must have
-/// been possible (else the bench proves nothing).
-pub(crate) fn check(
+/// Counts a result.
+fn check(
     tally: &mut Tally,
-    (name, eager): (&str, bool),
+    (name, nature, judged): (&str, Nature, Judged),
     (setting, attack, dialect): (Setting, Attack, &str),
     outcome: &Outcome,
     out: &Output,
 ) {
-    let design = succeeds(eager, attack, dialect, setting);
-    // Our client may refuse what the protocol would let pass.
-    let lenient = name.starts_with("countersign ");
-    let result = match outcome {
-        Outcome::Succeeded(what) if !design => Err(format!("{what} ({})", out.tail())),
-        _ if design && lenient && attack != Attack::None => Ok(()),
-        Outcome::Failed if design => Err(format!("did not succeed ({})", out.tail())),
-        Outcome::NotTried(why) if attack == Attack::None || design => Err(why.clone()),
+    let design = succeeds(nature, attack, dialect, setting);
+    let control = attack == Attack::None;
+    let cell = format!("{name}: {attack:?} {dialect} {setting:?}");
+    let result = match (outcome, judged) {
+        (_, Judged::Nobody) => return,
+        // An outside subject need not speak every dialect.
+        (Outcome::NotTried(why), Judged::Subject) if control => {
+            tally.skip(&cell, &format!("does not work undisturbed: {why}"));
+            return;
+        }
+        (Outcome::Succeeded(what), _) if !design => Err(format!("{what} ({})", out.tail())),
+        (Outcome::Failed, Judged::Ours) if design => {
+            Err(format!("did not succeed ({})", out.tail()))
+        }
+        (Outcome::NotTried(why), Judged::Ours) if control || design => Err(why.clone()),
         _ => Ok(()),
     };
-    tally.check(&format!("{name}: {attack:?} {dialect} {setting:?}"), result);
-}
-
-/// The tables, one for each setting.
-fn markdown(results: &Results, eager: bool) -> String {
-    let mut out = String::new();
-    for setting in SETTINGS {
-        let rows: Vec<Attack> = ALL
-            .iter()
-            .copied()
-            .filter(|a| *a != Attack::None)
-            .filter(|a| {
-                DIALECTS
-                    .iter()
-                    .any(|d| results.contains_key(&(setting, *a, *d)))
-            })
-            .collect();
-        if rows.is_empty() {
-            continue;
-        }
-        let _ = writeln!(out, "\n### {}\n", capital(setting.words()));
-        out.push_str("| attack | SMB1 | 2.0.2 | 2.1 | 3.0 | 3.0.2 | 3.1.1 |\n|---|---|---|---|---|---|---|\n");
-        for attack in rows {
-            let _ = write!(out, "| {} |", attack.words());
-            for dialect in DIALECTS {
-                let design = succeeds(eager, attack, dialect, setting);
-                let cell = match results.get(&(setting, attack, dialect)) {
-                    None => "",
-                    Some(Outcome::Failed) if design => "fails (better than by design)",
-                    Some(Outcome::Failed) => "fails",
-                    Some(Outcome::NotTried(_)) => "not possible",
-                    Some(Outcome::Succeeded(_)) if design => "succeeds",
-                    Some(Outcome::Succeeded(_)) => "**SUCCEEDS**",
-                };
-                let _ = write!(out, " {cell} |");
-            }
-            out.push('\n');
-        }
-    }
-    out
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map(|c| c.to_uppercase().chain(chars).collect())
-        .unwrap_or_default()
+    tally.check(&cell, result);
 }
 
 /// Below this line a file of results is written anew.
@@ -379,92 +185,138 @@ const RESULTS: &str = "<!-- results of cargo xtask attack -->";
 
 /// The whole bench.
 pub(crate) fn run(args: &[String]) -> Res<bool> {
-    let mut args = args.to_vec();
-    let subjects = option(&mut args, "--subject")?.unwrap_or_else(|| "ours,smbd".to_owned());
-    let victims = option(&mut args, "--victim")?.unwrap_or_else(|| "smbclient,ours".to_owned());
-    let dialects = option(&mut args, "--dialects")?;
-    let only = option(&mut args, "--only")?;
-    let file = option(&mut args, "--out")?;
-    let account = Account {
-        user: option(&mut args, "--user")?.unwrap_or_else(|| USER.to_owned()),
-        password: option(&mut args, "--password")?.unwrap_or_else(|| PASSWORD.to_owned()),
-        share: option(&mut args, "--share")?.unwrap_or_else(|| "share".to_owned()),
+    let Some(usage) = Usage::parse(args)? else {
+        print!("{}", usage::HELP);
+        return Ok(true);
     };
-    let set_to = option(&mut args, "--signing")?.unwrap_or_else(|| "required".to_owned());
-    let no_relay = flag(&mut args, "--no-relay");
-    if let Some(unknown) = args.first() {
-        return Err(format!("`{unknown}` is no option of attack"));
-    }
     let folder = workspace::scratch("attack")?;
     let mut tally = Tally::new();
     tally.suite("attack");
     let binary = workspace::build_release()?;
-    let chosen = |attack: Attack, dialect: &str, _: Setting| {
-        dialects
-            .as_deref()
-            .is_none_or(|d| d.split(',').any(|d| d == dialect))
-            && only
-                .as_deref()
-                .is_none_or(|o| format!("{attack:?}").contains(o))
-    };
     let mut text = String::new();
-    for victim in victims.split(',') {
-        let (client, victim) = match victim {
-            "ours" => ("countersign", Victim::ours(&binary, &folder, &account)?),
-            _ => ("smbclient", Victim::smbclient(&folder, &account)?),
+    for name in &usage.victims {
+        let (client, victim) = match (name.as_str(), &usage.client) {
+            (usage::OTHER_CLIENT, Some(other)) => (
+                "the client",
+                Victim::other(&folder, &usage.account, other.clone()),
+            ),
+            ("ours", _) => (
+                "countersign",
+                Victim::ours(&binary, &folder, &usage.account)?,
+            ),
+            _ => ("smbclient", Victim::smbclient(&folder, &usage.account)?),
         };
-        let bench = Bench::new(&folder, victim)?;
-        for subject in subjects.split(',') {
-            let start = |signing: &str| match subject {
-                "ours" => Target::ours(&binary, &folder, signing).map(Some),
-                "smbd" => Target::smbd(&folder, signing).map(Some),
-                _ if signing != set_to => Ok(None),
-                other => Target::elsewhere(other, &folder, &account).map(Some),
-            };
-            let server = if subject == "ours" {
-                "Countersign"
-            } else {
-                subject
-            };
-            let name = format!("{client} and {server}");
-            let eager = bench.victim.is_eager();
-            let mut findings = Vec::new();
-            let told = |setting, attack: Attack, dialect: &str, outcome: &Outcome, out: &Output| {
-                let cell = (setting, attack, dialect);
-                // Both ends others', or the other end deceived: nothing of ours to fail.
-                let deceived = attack == Attack::ClearClientMode;
-                if subject == "ours" || client == "countersign" && !deceived {
-                    check(&mut tally, (&name, eager), cell, outcome, out);
-                }
-                if let Outcome::Succeeded(what) = outcome
-                    && !succeeds(eager, attack, dialect, setting)
-                {
-                    let words = (attack.words(), setting.words());
-                    findings.push(format!("{} ({dialect}, {}): {what}", words.0, words.1));
-                }
-                println!("{name}: {setting:?} {attack:?} {dialect}: {outcome:?}");
-            };
-            let results = matrix(&bench, &start, &chosen, told)?;
-            let _ = writeln!(text, "\n## {name}");
-            text.push_str(&markdown(&results, bench.victim.is_eager()));
-            for finding in findings {
-                println!("{name}: {finding}");
-            }
+        let mut bench = Bench::new(&folder, victim)?;
+        if let Some(listen) = usage.listen {
+            bench = bench.listen(listen);
+        }
+        for subject in &usage.subjects {
+            let name = format!("{client} and {}", subject.name());
+            text.push_str(&pair(
+                &mut tally,
+                &usage,
+                &bench,
+                subject,
+                &name,
+                (&binary, &folder),
+            )?);
         }
     }
-    if !no_relay && only.is_none() && subjects.contains("ours") {
+    if usage.relays() {
         text.push_str(&relay::tables(&mut tally, &binary, &folder)?);
     }
     println!("{text}");
-    if let Some(file) = file {
+    if let Some(file) = &usage.out {
         // What stands above the results stays.
-        let old = std::fs::read_to_string(&file).unwrap_or_default();
+        let old = std::fs::read_to_string(file).unwrap_or_default();
         if let Some((above, _)) = old.split_once(RESULTS) {
             text = format!("{above}{RESULTS}\n{text}");
         }
-        std::fs::write(&file, &text).map_err(|e| format!("{file}: {e}"))?;
+        std::fs::write(file, &text).map_err(|e| format!("{file}: {e}"))?;
     }
     Ok(tally.finish())
+}
+
+/// Every attack on one client before one server; the tables.
+fn pair(
+    tally: &mut Tally,
+    usage: &Usage,
+    bench: &Bench,
+    subject: &Subject,
+    name: &str,
+    (binary, folder): (&Path, &Path),
+) -> Res<String> {
+    let nature = bench.victim.nature();
+    let outside = usage.client.is_some() || matches!(subject, Subject::Elsewhere(_));
+    let mut findings = Vec::new();
+    let mut tried = BTreeSet::new();
+    let mut won = BTreeSet::new();
+    let mut told = |setting, attack: Attack, dialect: &str, outcome: &Outcome, out: &Output| {
+        // With smbd, who deceives the server deceives nothing of ours.
+        let deceived = attack == Attack::ClearClientMode;
+        let judged = match subject {
+            _ if outside => Judged::Subject,
+            Subject::Ours => Judged::Ours,
+            _ if bench.victim.is_ours() && !deceived => Judged::Ours,
+            _ => Judged::Nobody,
+        };
+        let cell = (setting, attack, dialect);
+        check(tally, (name, nature, judged), cell, outcome, out);
+        let design = succeeds(nature, attack, dialect, setting);
+        if design {
+            tried.insert(attack);
+        }
+        if let Outcome::Succeeded(what) = outcome {
+            won.insert(attack);
+            if !design {
+                let words = (attack.words(), setting.words());
+                findings.push(format!("{} ({dialect}, {}): {what}", words.0, words.1));
+            }
+        }
+        println!("{name}: {setting:?} {attack:?} {dialect}: {outcome:?}");
+    };
+    let chosen = |attack: Attack, dialect: &str, _: Setting| usage.chooses(attack, dialect);
+    let mut results = bench::Results::new();
+    if usage.client.is_some() {
+        // Another client is not told which dialect to speak: the server speaks one alone.
+        for only in DIALECTS.into_iter().filter(|d| usage.speaks(d)) {
+            let start = |signing: &str| Target::ours_in(binary, folder, signing, only).map(Some);
+            let chosen = |attack: Attack, dialect: &str, setting: Setting| {
+                dialect == only && chosen(attack, dialect, setting)
+            };
+            results.extend(matrix(bench, &start, &chosen, &mut told)?);
+        }
+    } else {
+        let start = |signing: &str| match subject {
+            Subject::Ours => Target::ours(binary, folder, signing).map(Some),
+            Subject::Smbd => Target::smbd(folder, signing).map(Some),
+            Subject::Elsewhere(_) if signing != usage.signing => Ok(None),
+            Subject::Elsewhere(host) => Target::elsewhere(host, folder, &usage.account).map(Some),
+        };
+        results = matrix(bench, &start, &chosen, &mut told)?;
+    }
+    for finding in findings {
+        println!("{name}: {finding}");
+    }
+    if results.is_empty() {
+        return Err(format!(
+            "{name}: no attack was made: nothing of --only or --dialects applies"
+        ));
+    }
+    let unseen: Vec<_> = tried
+        .difference(&won)
+        .map(|attack| attack.words())
+        .collect();
+    if !unseen.is_empty() {
+        println!(
+            "{name}: succeeded nowhere, though it should: {}",
+            unseen.join(", ")
+        );
+    }
+    let mut text = String::new();
+    let _ = writeln!(text, "\n## {name}");
+    text.push_str(&markdown(&results, nature));
+    Ok(text)
 }
 
 /// The part that every test run has: each attack once where it must fail, and the
@@ -476,48 +328,60 @@ pub(crate) fn short(tally: &mut Tally, binary: &Path) -> Res<()> {
     let start = |signing: &str| Target::ours(binary, &folder, signing).map(Some);
     let chosen = |attack: Attack, dialect: &str, setting: Setting| match setting {
         Setting::Unsigned => {
-            matches!(attack, Attack::Hijack | Attack::StripRead | Attack::Swallow)
-                && matches!(dialect, "NT1" | "SMB2_10")
+            attack.never().is_none() && dialect == "SMB2_10"
+                || matches!(attack, Attack::Hijack | Attack::Replay | Attack::ReuseId)
+                    && dialect == "NT1"
         }
         Setting::Client => dialect == "SMB3_11",
         Setting::Server => dialect == "NT1" || dialect == "SMB2_10" && forges(attack),
         Setting::Encrypted => dialect == "SMB3_11" && attack != Attack::None,
         _ => false,
     };
-    let bench = Bench::new(&folder, Victim::smbclient(&folder, &account)?)?;
-    matrix(
-        &bench,
+    let victim = Victim::smbclient(&folder, &account)?;
+    one(
+        tally,
+        "smbclient and Countersign",
+        victim,
+        &folder,
         &start,
         &chosen,
-        |setting, attack, dialect, outcome, out| {
-            let cell = (setting, attack, dialect);
-            check(
-                tally,
-                ("smbclient and Countersign", true),
-                cell,
-                outcome,
-                out,
-            );
-        },
     )?;
-    let chosen = |attack: Attack, dialect: &str, setting: Setting| {
-        setting == Setting::Client
-            && (attack == Attack::Guest || matches!(dialect, "NT1" | "SMB3_11"))
+    let chosen = |attack: Attack, dialect: &str, setting: Setting| match setting {
+        Setting::Unsigned => {
+            dialect == "SMB3_11"
+                && matches!(attack, Attack::Truncate | Attack::Overtake | Attack::Splice)
+        }
+        Setting::Client => attack == Attack::Guest || matches!(dialect, "NT1" | "SMB3_11"),
+        _ => false,
     };
-    let bench = Bench::new(&folder, Victim::ours(binary, &folder, &account)?)?;
-    matrix(
-        &bench,
+    let victim = Victim::ours(binary, &folder, &account)?;
+    one(
+        tally,
+        "countersign and Countersign",
+        victim,
+        &folder,
         &start,
         &chosen,
-        |setting, attack, dialect, outcome, out| {
+    )
+}
+
+fn one(
+    tally: &mut Tally,
+    name: &str,
+    victim: Victim,
+    folder: &Path,
+    start: &dyn Fn(&str) -> Res<Option<Target>>,
+    chosen: &dyn Fn(Attack, &str, Setting) -> bool,
+) -> Res<()> {
+    let nature = victim.nature();
+    let bench = Bench::new(folder, victim)?;
+    matrix(
+        &bench,
+        start,
+        chosen,
+        &mut |setting, attack, dialect: &str, outcome: &Outcome, out: &Output| {
             let cell = (setting, attack, dialect);
-            check(
-                tally,
-                ("countersign and Countersign", false),
-                cell,
-                outcome,
-                out,
-            );
+            check(tally, (name, nature, Judged::Ours), cell, outcome, out);
         },
     )?;
     Ok(())

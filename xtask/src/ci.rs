@@ -86,7 +86,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("xtask", &[]),
+    ("xtask", &["policy"]),
 ];
 
 /// Crates of others that only these may use: input and output have their places.

@@ -34,8 +34,9 @@ cargo xtask COMMAND
                              suites: audit captures matrix python tools kerberos live gpo commands tamper attack scan client
   ci                         format, lints, documentation, dependency edges, sizes of files
   fuzz [--minutes N] [TARGET..]   every fuzz target in turn, seeds from the captures
-  attack [--subject ours,smbd] [--dialects D,..] [--only TEXT] [--out FILE]
-                             a man in the middle between real clients and a server: tables
+  attack [--subject ours,smbd,HOST[:PORT]] [--dialects D,..] [--only TEXT] [--out FILE]
+                             a man in the middle between real clients and a server: tables;
+                             `attack --help` says how to point it at another server or client
   torture LIST [--sign required] [--only TEXT] [--out FILE] [--jobs N]
                              smbtorture tests of testdata/lists/LIST.txt (or a file)
   versus [--mib N] [--runs N] [--dialects D,..] [--protect P,..] [--ops get,put] [--json FILE]

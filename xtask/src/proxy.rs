@@ -2,10 +2,10 @@
 //! or add some.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Res;
 
@@ -40,6 +40,8 @@ pub(crate) trait Tamper: Send {
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) port: u16,
+    /// Where clients come to.
+    pub(crate) address: SocketAddr,
     altered: Arc<AtomicU64>,
     end: Arc<AtomicBool>,
 }
@@ -51,8 +53,18 @@ impl Proxy {
 
     /// In front of a server anywhere.
     pub(crate) fn before(target: SocketAddr, tamper: Box<dyn Tamper>) -> Res<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|e| e.to_string())?;
-        let port = listener.local_addr().map_err(|e| e.to_string())?.port();
+        Self::between(SocketAddr::from(([127, 0, 0, 1], 0)), target, tamper)
+    }
+
+    /// Waiting for clients here, in front of a server anywhere.
+    pub(crate) fn between(
+        listen: SocketAddr,
+        target: SocketAddr,
+        tamper: Box<dyn Tamper>,
+    ) -> Res<Self> {
+        let listener = bind(listen)?;
+        let address = listener.local_addr().map_err(|e| e.to_string())?;
+        let port = address.port();
         let (altered, end) = (
             Arc::new(AtomicU64::new(0)),
             Arc::new(AtomicBool::new(false)),
@@ -77,7 +89,12 @@ impl Proxy {
                 std::thread::spawn(move || relay(s2, c2, From::Server, &t2, &n2));
             }
         });
-        Ok(Self { port, altered, end })
+        Ok(Self {
+            port,
+            address,
+            altered,
+            end,
+        })
     }
 
     /// Frames altered, dropped or added so far.
@@ -89,7 +106,26 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let mut own = self.address;
+        if own.ip().is_unspecified() {
+            own.set_ip(match own.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let _ = TcpStream::connect(own);
+    }
+}
+
+/// The proxy before may still be closing its own.
+fn bind(at: SocketAddr) -> Res<TcpListener> {
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        match TcpListener::bind(at) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if Instant::now() > end => return Err(format!("{at}: {error}")),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
     }
 }
 

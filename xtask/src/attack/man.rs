@@ -28,6 +28,8 @@ pub(crate) enum Attack {
     Swallow,
     /// The first WRITE comes after the next request.
     Reorder,
+    /// The first WRITE comes after the CLOSE; its response is the attacker's.
+    Overtake,
     /// A CREATE is sent again after its file was deleted.
     Replay,
     /// A request of the attacker's takes the place of the last one: the logged-on
@@ -85,6 +87,7 @@ pub(crate) const ALL: &[Attack] = &[
     Attack::Truncate,
     Attack::Swallow,
     Attack::Reorder,
+    Attack::Overtake,
     Attack::Replay,
     Attack::Hijack,
     Attack::StaleSignature,
@@ -120,7 +123,8 @@ impl Attack {
             Attack::StripRead => "change a READ response, strip its signature",
             Attack::Truncate => "truncate a WRITE, mend its response",
             Attack::Swallow => "drop a WRITE, forge its response",
-            Attack::Reorder => "reorder requests",
+            Attack::Reorder => "reorder WRITEs",
+            Attack::Overtake => "let the CLOSE overtake a WRITE, forge its response",
             Attack::Replay => "replay a CREATE",
             Attack::Hijack => "hijack the connection: forged CREATE, unsigned",
             Attack::StaleSignature => "hijack: forged CREATE with an old signature",
@@ -145,14 +149,34 @@ impl Attack {
         }
     }
 
-    /// What smbclient does meanwhile.
-    pub(crate) fn script(self) -> &'static str {
-        match self {
-            Attack::AlterRead | Attack::StripRead => "get kept fetched",
-            Attack::Replay => "put small victim; del victim; ls trigger*",
-            Attack::Reorder => "put large victim",
-            _ => "put small victim",
-        }
+    /// Why it succeeds nowhere, also without signing; `None`: it does somewhere, which
+    /// shows that the bench would see it.
+    pub(crate) fn never(self) -> Option<&'static str> {
+        Some(match self {
+            Attack::None => "the control",
+            Attack::Reorder => {
+                "each WRITE says where its bytes belong, so their order is no matter; \
+                 in signed SMB1 it ends the connection"
+            }
+            Attack::Dialect => {
+                "3.1.1 has the hash of NEGOTIATE in its keys, 3.0 and 3.0.2 ask again in a \
+                 signed FSCTL_VALIDATE_NEGOTIATE_INFO, also on sessions that are unsigned"
+            }
+            Attack::NoSigningContext | Attack::SwapAlgorithms | Attack::SwapCiphers => {
+                "the hash of NEGOTIATE is in the keys, and the last SESSION_SETUP response is \
+                 signed with one, also on sessions that are unsigned"
+            }
+            Attack::NoEncryption => "a client that requires encryption goes no further",
+            Attack::NtlmFlags | Attack::NtlmChallenge | Attack::NtlmMic => {
+                "the MIC is over all three messages, and that there is one is under the \
+                 password's proof"
+            }
+            Attack::MechListMic => "SPNEGO verifies it where it is sent",
+            Attack::AlterEncrypted | Attack::ReplayEncrypted => {
+                "a session without encryption has no such message; AEAD, and the MessageId inside"
+            }
+            _ => return None,
+        })
     }
 
     /// Whether the attack makes sense in a dialect.
@@ -178,6 +202,8 @@ pub(crate) struct Man {
     /// The client's next MessageId.
     next_id: u64,
     held: Option<Vec<u8>>,
+    /// The request whose response is not the server's alone.
+    late: Option<usize>,
     cut: Option<u32>,
     done: bool,
     back: Vec<Vec<u8>>,
@@ -191,6 +217,7 @@ impl Man {
             whole: None,
             next_id: 0,
             held: None,
+            late: None,
             cut: None,
             done: false,
             back: Vec::new(),
@@ -220,6 +247,15 @@ fn command(frame: &[u8]) -> usize {
         0x100 | usize::from(byte(frame, 4))
     } else {
         u16_at(frame, 12)
+    }
+}
+
+/// MessageId, its lower half; SMB1's MID.
+fn message_id(frame: &[u8]) -> usize {
+    if smb1(frame) {
+        u16_at(frame, 30)
+    } else {
+        u32_at(frame, 24)
     }
 }
 
@@ -323,6 +359,9 @@ fn forged_create(create: &[u8], last: &[u8], stale: bool) -> Vec<u8> {
         // MID of the message it replaces.
         put(&mut forged, 30, last.get(30..32).unwrap_or_default());
     } else {
+        // Without oplock and contexts: the victim's lease is for its own file.
+        put(&mut forged, 67, &[0]);
+        put(&mut forged, 112, &[0; 8]);
         put(&mut forged, 24, last.get(24..32).unwrap_or_default());
     }
     if !stale {
@@ -399,8 +438,10 @@ impl Tamper for Man {
             self.create = Some(alone(&frame));
             self.whole = Some(frame.clone());
         }
-        let ends =
-            client && matches!(command(&frame), 4 | 2 | 0x171 | 0x174) && status(&frame) == 0;
+        // CLOSE, or the farewells behind it.
+        let ends = client
+            && matches!(command(&frame), 6 | 4 | 2 | 0x104 | 0x171 | 0x174)
+            && status(&frame) == 0;
         let changed = match self.attack {
             Attack::None => false,
             Attack::AlterWrite => client && replace(&mut frame, ORIGINAL, ALTERED),
@@ -414,6 +455,7 @@ impl Tamper for Man {
                 return (Vec::new(), true);
             }
             Attack::Reorder if client => return self.reorder(frame),
+            Attack::Overtake => return self.overtake(client, frame),
             Attack::Replay if client => {
                 let trigger = find(&frame, &utf16("trigger")).is_some();
                 if !self.done
@@ -580,27 +622,33 @@ impl Tamper for Man {
 
 impl Man {
     fn truncate(&mut self, client: bool, frame: &mut Vec<u8>) -> bool {
-        if client && find(frame, ORIGINAL).is_some() {
-            let (length_at, data) = if smb1(frame) {
-                (53, u16_at(frame, 55))
-            } else {
-                (68, u16_at(frame, 66))
-            };
-            let length = u16_at(frame, length_at);
-            let half = length / 2;
-            let bytes = u16::try_from(half).unwrap_or(0).to_le_bytes();
-            put(frame, length_at, &bytes);
-            if smb1(frame) {
+        if client && !self.done && find(frame, ORIGINAL).is_some() {
+            self.done = true;
+            self.late = Some(message_id(frame));
+            let (length, half, data) = if smb1(frame) {
+                let (length, data) = (u16_at(frame, 53), u16_at(frame, 55));
+                let half = length / 2;
+                let bytes = u16::try_from(half).unwrap_or(0).to_le_bytes();
+                put(frame, 53, &bytes);
                 let words = usize::from(byte(frame, 32)) * 2;
                 let count = u16_at(frame, 33 + words).saturating_sub(length - half);
                 let count = u16::try_from(count).unwrap_or(0).to_le_bytes();
                 put(frame, 33 + words, &count);
-            }
+                (length, half, data)
+            } else {
+                let (length, data) = (u32_at(frame, 68), u16_at(frame, 66));
+                let half = length / 2;
+                put(frame, 68, &u32::try_from(half).unwrap_or(0).to_le_bytes());
+                (length, half, data)
+            };
             frame.truncate(data + half);
             self.cut = u32::try_from(length).ok();
             return true;
         }
-        let answer = !client && matches!(command(frame), 9 | 0x12F) && status(frame) == 0;
+        let answer = !client
+            && matches!(command(frame), 9 | 0x12F)
+            && status(frame) == 0
+            && self.late == Some(message_id(frame));
         if let Some(length) = self.cut.take_if(|_| answer) {
             match smb1(frame) {
                 true => put(frame, 37, length.to_le_bytes().get(..2).unwrap_or_default()),
@@ -619,6 +667,30 @@ impl Man {
             self.done = true;
             self.held = Some(frame);
             return (Vec::new(), false);
+        }
+        (vec![frame], false)
+    }
+
+    fn overtake(&mut self, client: bool, frame: Vec<u8>) -> (Vec<Vec<u8>>, bool) {
+        if !client {
+            // The client has its answer to that WRITE already.
+            let late = self.late.is_some_and(|id| id == message_id(&frame));
+            return match late && matches!(command(&frame), 9 | 0x12F) {
+                true => (Vec::new(), true),
+                false => (vec![frame], false),
+            };
+        }
+        if !self.done && find(&frame, ORIGINAL).is_some() {
+            self.done = true;
+            self.late = Some(message_id(&frame));
+            self.back.push(forged_write_response(&frame));
+            self.held = Some(frame);
+            return (Vec::new(), true);
+        }
+        if matches!(command(&frame), 6 | 0x104)
+            && let Some(write) = self.held.take()
+        {
+            return (vec![frame, write], true);
         }
         (vec![frame], false)
     }

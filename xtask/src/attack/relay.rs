@@ -1,4 +1,4 @@
-//! NTLM relay by the real tool: impacket's ntlmrelayx between smbclient and a server.
+//! NTLM relay by the real tool: impacket's ntlmrelayx between a client and a server.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,61 +6,115 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::Outcome;
-use super::subject::{Account, Target};
+use super::Setting;
+use super::bench::Outcome;
+use super::design::{Nature, succeeds};
+use super::man::Attack;
+use super::subject::{Account, Smbclient, Target};
 use crate::Res;
 use crate::process::{Beside, find, run};
 use crate::report::Tally;
-use crate::server::{PASSWORD, USER, free_port, wait_port};
+use crate::server::{USER, free_port, wait_port};
 
-/// Where ntlmrelayx opens the shell of its first victim.
-const SHELL: u16 = 11_000;
-
-/// What the relay came to, for each setting of each server.
+/// What the relay came to, for each victim and each setting of each server.
 pub(crate) fn tables(tally: &mut Tally, binary: &Path, folder: &Path) -> Res<String> {
     let Some(tool) = find("ntlmrelayx.py") else {
         tally.skip("ntlmrelayx", "impacket's ntlmrelayx.py is not in the path");
         return Ok(String::new());
     };
     let account = Account::default();
-    // For its configuration.
-    super::Victim::smbclient(folder, &account)?;
+    let smbclient = Smbclient::new(folder, &account)?;
+    let password = folder.join("password");
+    std::fs::write(&password, &account.password).map_err(|e| e.to_string())?;
+    let victims = [
+        ("smbclient", Victim::Smbclient(&smbclient)),
+        ("countersign", Victim::Ours(binary, &password)),
+    ];
     let mut out = String::from(
-        "\n## NTLM relay by ntlmrelayx\n\n| server's signing | Countersign | smbd |\n|---|---|---|\n",
+        "\n## NTLM relay by ntlmrelayx\n\n\
+         | victim | server's signing | Countersign | smbd |\n|---|---|---|---|\n",
     );
-    for signing in ["off", "required"] {
-        let mut cells = Vec::new();
-        for subject in ["ours", "smbd"] {
-            let target = match subject {
-                "ours" => Target::ours(binary, folder, signing)?,
-                _ => Target::smbd(folder, signing)?,
+    for (client, victim) in &victims {
+        for (signing, setting) in [
+            ("off", Setting::Unsigned),
+            ("offered", Setting::Offered),
+            ("required", Setting::Server),
+        ] {
+            // The relay is a client that cannot sign.
+            let nature = Nature {
+                eager: false,
+                multi_protocol: false,
+                takes_guests: false,
+                strict: false,
             };
-            let outcome = relay(&tool, folder, &target)?;
-            println!("relay {subject} {signing}: {outcome:?}");
-            if subject == "ours" {
-                let name = format!("ntlmrelayx, signing {signing}");
-                let design = signing == "off";
-                tally.check(
-                    &name,
-                    match &outcome {
+            let design = succeeds(nature, Attack::Hijack, DIALECT, setting);
+            let mut cells = Vec::new();
+            for subject in ["ours", "smbd"] {
+                let target = match subject {
+                    "ours" => Target::ours(binary, folder, signing)?,
+                    _ => Target::smbd(folder, signing)?,
+                };
+                let outcome = relay(&tool, folder, &target, victim)?;
+                println!("relay of {client} to {subject}, signing {signing}: {outcome:?}");
+                if subject == "ours" {
+                    let name = format!("ntlmrelayx, {client}, signing {signing}");
+                    let result = match &outcome {
                         Outcome::Succeeded(what) if !design => Err(what.clone()),
+                        Outcome::Failed if design => Err("did not succeed".to_owned()),
                         Outcome::NotTried(why) => Err(why.clone()),
                         _ => Ok(()),
-                    },
-                );
+                    };
+                    tally.check(&name, result);
+                }
+                cells.push(match outcome {
+                    Outcome::Succeeded(what) if design => format!("succeeds: {what}"),
+                    Outcome::Succeeded(what) => format!("**SUCCEEDS**: {what}"),
+                    Outcome::Failed => "fails".to_owned(),
+                    Outcome::NotTried(why) => format!("not possible: {why}"),
+                });
             }
-            cells.push(match outcome {
-                Outcome::Succeeded(what) => format!("succeeds: {what}"),
-                Outcome::Failed => "fails".to_owned(),
-                Outcome::NotTried(why) => format!("not possible: {why}"),
-            });
+            out.push_str(&format!(
+                "| {client} | {signing} | {} |\n",
+                cells.join(" | ")
+            ));
         }
-        out.push_str(&format!("| {signing} | {} |\n", cells.join(" | ")));
     }
     Ok(out)
 }
 
-fn relay(tool: &Path, folder: &Path, target: &Target) -> Res<Outcome> {
+/// What the victim speaks: ntlmrelayx takes no more.
+const DIALECT: &str = "SMB2_10";
+
+/// Whose logon is relayed.
+enum Victim<'a> {
+    Smbclient(&'a Smbclient),
+    Ours(&'a Path, &'a Path),
+}
+
+impl Victim<'_> {
+    fn command(&self, folder: &Path, port: u16) -> Command {
+        let mut c = match self {
+            Victim::Smbclient(client) => {
+                let mut c = client.command(([127, 0, 0, 1], port).into());
+                c.args(["-m", DIALECT, "-t", "6", "--option=client signing=disabled"]);
+                c.args(["-c", "ls"]);
+                c
+            }
+            Victim::Ours(binary, password) => {
+                let mut c = Command::new(binary);
+                c.args(["ls", &format!("smb://127.0.0.1:{port}/share")]);
+                c.args(["--user", USER, "--sign", "off", "--dialect", "2.1"]);
+                c.args(["--timeout", "6", "--password-file"]).arg(password);
+                c.arg("--state").arg(folder.join("client-state"));
+                c
+            }
+        };
+        c.current_dir(folder);
+        c
+    }
+}
+
+fn relay(tool: &Path, folder: &Path, target: &Target, victim: &Victim<'_>) -> Res<Outcome> {
     let port = free_port()?;
     // The tool ends when its input does.
     let mut c = Command::new("sh");
@@ -89,36 +143,16 @@ fn relay(tool: &Path, folder: &Path, target: &Target) -> Res<Outcome> {
     c.current_dir(folder).env("PYTHONUNBUFFERED", "1");
     let mut tool = Beside::start(c, &folder.join("ntlmrelayx.log"))?;
     wait_port(port)?;
-    let smbclient = find("smbclient").ok_or("smbclient is not installed")?;
-    let mut victim = Command::new(smbclient);
-    victim
-        .arg("//127.0.0.1/share")
-        .args(["-p", &port.to_string(), "-s"])
-        .arg(folder.join("client.conf"))
-        .args([
-            "-U",
-            &format!("{USER}%{PASSWORD}"),
-            "-m",
-            "SMB2_10",
-            "-t",
-            "6",
-        ])
-        .args(["--option=client signing=disabled", "-c", "ls"]);
-    let _ = run(victim, Duration::from_secs(15))?;
+    let _ = run(victim.command(folder, port), Duration::from_secs(15))?;
     // The tool says how it went; its shell is then used for what relays are for.
     let end = Instant::now() + Duration::from_secs(10);
     let outcome = loop {
         let log = tool.output();
-        if log.contains("Started interactive SMB client shell") {
-            break shell(target)?;
+        if let Some(port) = shell_port(&log) {
+            break shell(target, port)?;
         }
-        let refused = [
-            "Signing is required",
-            "FAILED",
-            "against smb://127.0.0.1",
-            "SMB SessionError",
-        ];
-        if refused.iter().take(2).any(|w| log.contains(w)) || log.contains("SessionError") {
+        let refused = ["Signing is required", "FAILED", "SessionError"];
+        if refused.iter().any(|words| log.contains(words)) {
             break Outcome::Failed;
         }
         if Instant::now() > end {
@@ -131,11 +165,19 @@ fn relay(tool: &Path, folder: &Path, target: &Target) -> Res<Outcome> {
     Ok(outcome)
 }
 
+/// Where the tool opened a shell for its victim's session.
+fn shell_port(log: &str) -> Option<u16> {
+    let behind = log.split("Started interactive SMB client shell").nth(1)?;
+    let digits = behind.split("127.0.0.1:").nth(1)?;
+    let end = digits.find(|c: char| !c.is_ascii_digit())?;
+    digits.get(..end)?.parse().ok()
+}
+
 /// Makes a folder on the server through the relayed session.
-fn shell(target: &Target) -> Res<Outcome> {
+fn shell(target: &Target, port: u16) -> Res<Outcome> {
     use std::io::Write;
     let mut stream =
-        std::net::TcpStream::connect(("127.0.0.1", SHELL)).map_err(|e| e.to_string())?;
+        std::net::TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
     for line in ["use share", "mkdir relayed"] {
         stream
             .write_all(format!("{line}\n").as_bytes())

@@ -1,14 +1,16 @@
-//! The clients that are attacked: smbclient, and our own commands.
+//! The clients that are attacked: smbclient, our own commands, or any other.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::Setting;
+use super::design::Nature;
 use super::man::Attack;
-use super::subject::Account;
+use super::subject::{Account, Smbclient};
 use crate::Res;
-use crate::process::{Output, find, run};
+use crate::process::{Output, run};
 
 /// How long a victim may take.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -21,26 +23,49 @@ pub(crate) struct Victim {
 }
 
 enum Kind {
-    Smbclient { program: PathBuf, conf: PathBuf },
+    Smbclient(Smbclient),
     Ours { binary: PathBuf, password: PathBuf },
+    Other(Other),
+}
+
+/// Another client: shell commands, and what it is set to.
+#[derive(Debug, Clone)]
+pub(crate) struct Other {
+    /// Writes `$FILE` to the share as `$NAME`.
+    pub(crate) put: String,
+    /// Reads `$NAME` from the share into `$FILE`, if it can be attacked so.
+    pub(crate) get: Option<String>,
+    /// `off`, `offered` or `required`.
+    pub(crate) signing: String,
+    /// How long it may take.
+    pub(crate) patience: Duration,
+}
+
+/// What a victim writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// One WRITE.
+    Small,
+    /// Several.
+    Large,
+}
+
+impl Source {
+    fn name(self) -> &'static str {
+        match self {
+            Source::Small => "small",
+            Source::Large => "large",
+        }
+    }
 }
 
 impl Victim {
     /// smbclient with a configuration of its own.
     pub(crate) fn smbclient(folder: &Path, account: &Account) -> Res<Self> {
-        let program = find("smbclient").ok_or("smbclient is not installed")?;
-        let conf = folder.join("client.conf");
-        let f = folder.display();
-        let text = format!(
-            "[global]\n private dir = {f}\n lock directory = {f}\n state directory = {f}\n \
-             cache directory = {f}\n pid directory = {f}\n ncalrpc dir = {f}\n \
-             client min protocol = NT1\n log level = 0\n"
-        );
-        std::fs::write(&conf, text).map_err(|e| e.to_string())?;
         Ok(Self {
             folder: folder.to_owned(),
             account: account.clone(),
-            kind: Kind::Smbclient { program, conf },
+            kind: Kind::Smbclient(Smbclient::new(folder, account)?),
         })
     }
 
@@ -56,87 +81,130 @@ impl Victim {
         })
     }
 
+    /// Any other client.
+    pub(crate) fn other(folder: &Path, account: &Account, other: Other) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            account: account.clone(),
+            kind: Kind::Other(other),
+        }
+    }
+
     /// What an attack needs it to do.
     pub(crate) fn run(
         &self,
-        port: u16,
+        at: SocketAddr,
         dialect: &str,
         setting: Setting,
         attack: Attack,
     ) -> Res<Output> {
+        let source = self.source(attack, dialect).name();
+        let reads = matches!(attack, Attack::AlterRead | Attack::StripRead);
         match &self.kind {
-            Kind::Smbclient { program, conf } => {
-                self.run_smbclient(program, conf, port, dialect, setting, attack.script())
+            Kind::Smbclient(program) => {
+                let script = match attack {
+                    Attack::Replay => format!("put {source} victim; del victim; ls trigger*"),
+                    _ if reads => "get kept fetched".to_owned(),
+                    _ => format!("put {source} victim"),
+                };
+                run_smbclient(program, at, dialect, setting, &script)
             }
             Kind::Ours { binary, password } => {
-                let at =
-                    |name: &str| format!("smb://127.0.0.1:{port}/{}/{name}", self.account.share);
-                let steps: Vec<Vec<String>> = match attack {
-                    Attack::AlterRead | Attack::StripRead => {
-                        vec![vec!["get".into(), at("kept"), "fetched".into()]]
-                    }
-                    Attack::Reorder => vec![vec!["put".into(), "large".into(), at("victim")]],
-                    _ => vec![vec!["put".into(), "small".into(), at("victim")]],
+                let path = |name: &str| format!("smb://{at}/{}/{name}", self.account.share);
+                let words = if reads {
+                    ["get".to_owned(), path("kept"), "fetched".to_owned()]
+                } else {
+                    ["put".to_owned(), source.to_owned(), path("victim")]
                 };
-                let mut last = None;
-                for step in steps {
-                    let out = self.step(binary, password, dialect, setting, attack, &step)?;
-                    let ok = out.ok();
-                    last = Some(out);
-                    if !ok {
-                        break;
-                    }
-                }
-                last.ok_or_else(|| "nothing to do".to_owned())
+                self.step(binary, password, dialect, setting, attack, &words)
+            }
+            Kind::Other(other) => {
+                let (script, file, name) = match (reads, &other.get) {
+                    (true, Some(get)) => (get, "fetched", "kept"),
+                    _ => (&other.put, source, "victim"),
+                };
+                let mut c = Command::new("sh");
+                c.args(["-c", script]).current_dir(&self.folder);
+                c.env("FILE", self.folder.join(file)).env("NAME", name);
+                c.env("SMB_HOST", at.ip().to_string());
+                c.env("SMB_PORT", at.port().to_string());
+                c.env("SMB_SHARE", &self.account.share);
+                c.env("SMB_USER", &self.account.user);
+                c.env("SMB_PASSWORD", &self.account.password);
+                run(c, other.patience)
             }
         }
     }
 
-    /// Whether it signs SMB2 although neither side requires it; Windows and our
-    /// client do not.
-    pub(crate) fn is_eager(&self) -> bool {
-        matches!(self.kind, Kind::Smbclient { .. })
+    /// What it is like beyond the policy.
+    pub(crate) fn nature(&self) -> Nature {
+        match self.kind {
+            Kind::Smbclient(_) => Nature {
+                eager: true,
+                multi_protocol: true,
+                takes_guests: true,
+                strict: false,
+            },
+            Kind::Ours { .. } => Nature {
+                eager: false,
+                multi_protocol: false,
+                takes_guests: false,
+                strict: true,
+            },
+            // Not known: what the protocol allows.
+            Kind::Other(_) => Nature {
+                eager: false,
+                multi_protocol: true,
+                takes_guests: true,
+                strict: false,
+            },
+        }
+    }
+
+    /// Whether it is our own.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.kind, Kind::Ours { .. })
+    }
+
+    /// Whether it can be set as a setting says.
+    pub(crate) fn can_be(&self, setting: Setting) -> bool {
+        match &self.kind {
+            Kind::Other(other) => setting.client().contains(&other.signing.as_str()),
+            _ => true,
+        }
     }
 
     /// Whether an attack can be made on this client at all.
     pub(crate) fn suits(&self, attack: Attack) -> bool {
-        // One command is one connection: what was created before cannot be replayed,
-        // and it is over before the server refuses what comes twice.
+        // A command for each file is a connection for each: what was created before
+        // cannot be replayed, and it is over before the server refuses what comes twice.
         let replay = matches!(attack, Attack::Replay | Attack::ReplayEncrypted);
-        matches!(self.kind, Kind::Smbclient { .. }) || !replay
+        let reads = matches!(attack, Attack::AlterRead | Attack::StripRead);
+        match &self.kind {
+            Kind::Smbclient(_) => true,
+            Kind::Ours { .. } => !replay,
+            // Which dialects it offers is not ours to say.
+            Kind::Other(other) => {
+                !replay
+                    && !matches!(attack, Attack::Dialect | Attack::ToSmb1)
+                    && (!reads || other.get.is_some())
+            }
+        }
     }
 
-    fn run_smbclient(
-        &self,
-        program: &Path,
-        conf: &Path,
-        port: u16,
-        dialect: &str,
-        setting: Setting,
-        script: &str,
-    ) -> Res<Output> {
-        let signing = match setting {
-            Setting::Unsigned => "disabled",
-            Setting::Offered => "desired",
-            Setting::Server | Setting::Encrypted => "if_required",
-            Setting::Client | Setting::Both => "required",
-        };
-        let mut c = Command::new(program);
-        let user = format!("{}%{}", self.account.user, self.account.password);
-        c.arg(format!("//127.0.0.1/{}", self.account.share))
-            .args(["-p", &port.to_string(), "-s"]);
-        c.arg(conf).args(["-U", &user, "-m", dialect, "-t", "6"]);
-        c.arg(format!("--option=client signing={signing}"));
-        c.arg(format!("--option=client ipc signing={signing}"));
-        if setting == Setting::Encrypted {
-            c.arg("--client-protection=encrypt");
+    /// Which file an attack needs written.
+    pub(crate) fn source(&self, attack: Attack, dialect: &str) -> Source {
+        // Behind SMB1 our client sends a small file as one compound, in which there is no
+        // WRITE or CLOSE of its own to attack.
+        let apart = matches!(
+            attack,
+            Attack::Truncate | Attack::Swallow | Attack::Overtake | Attack::Splice
+        );
+        match self.kind {
+            _ if attack == Attack::Reorder => Source::Large,
+            Kind::Ours { .. } if apart && dialect != "NT1" => Source::Large,
+            _ => Source::Small,
         }
-        c.args(["-c", script]).current_dir(&self.folder);
-        let mut out = run(c, PATIENCE)?;
-        if out.ok() && (out.text().contains("NT_STATUS_") || out.text().contains("ERRDOS")) {
-            out.code = Some(1);
-        }
-        Ok(out)
     }
 
     fn step(
@@ -186,4 +254,32 @@ impl Victim {
         c.current_dir(&self.folder);
         run(c, PATIENCE)
     }
+}
+
+fn run_smbclient(
+    program: &Smbclient,
+    at: SocketAddr,
+    dialect: &str,
+    setting: Setting,
+    script: &str,
+) -> Res<Output> {
+    let signing = match setting {
+        Setting::Unsigned => "disabled",
+        Setting::Offered => "desired",
+        Setting::Server | Setting::Encrypted => "if_required",
+        Setting::Client | Setting::Both => "required",
+    };
+    let mut c = program.command(at);
+    c.args(["-m", dialect, "-t", "6"]);
+    c.arg(format!("--option=client signing={signing}"));
+    c.arg(format!("--option=client ipc signing={signing}"));
+    if setting == Setting::Encrypted {
+        c.arg("--client-protection=encrypt");
+    }
+    c.args(["-c", script]);
+    let mut out = run(c, PATIENCE)?;
+    if out.ok() && (out.text().contains("NT_STATUS_") || out.text().contains("ERRDOS")) {
+        out.code = Some(1);
+    }
+    Ok(out)
 }
