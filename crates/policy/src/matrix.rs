@@ -219,14 +219,14 @@ pub fn svg(tables: &[Table]) -> String {
         ));
         for (column, server) in table.servers.iter().enumerate() {
             let x = LEFT + column * CELL.0 + CELL.0 / 2;
-            let (class, name) = if table.here == Some(*server) {
-                ("here", format!("{server} (this server)"))
+            if table.here == Some(*server) {
+                body.push_str(&label(x, y, "middle", "here", server));
+                body.push_str(&label(x, y + 16, "middle", "quiet", "this server"));
             } else {
-                ("head", (*server).to_owned())
-            };
-            body.push_str(&label(x, y, "middle", class, &name));
+                body.push_str(&label(x, y, "middle", "head", server));
+            }
         }
-        y += 12;
+        y += 24;
         for client in &table.clients {
             body.push_str(&label(16, y + 25, "start", "head", client));
             for (column, server) in table.servers.iter().enumerate() {

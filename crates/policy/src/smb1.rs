@@ -131,9 +131,11 @@ fn client_session(own: Posture, logon: &SessionMoment) -> Verdict {
                 reason: Reason::ServerRequiresWeCannot,
             };
         }
+        // An earlier logon of the connection was signed, so this one is.
+        Some((false, _)) if logon.established.is_some() => (true, Reason::PeerRequires),
         Some(agreed) => agreed,
     };
-    if !sign && logon.established.is_none() {
+    if !sign {
         return Verdict::accept(false, false, reason);
     }
     match logon.response {

@@ -121,22 +121,20 @@ impl fmt::Display for Source {
     }
 }
 
-/// `{"layer", "name", "text"}`; for Group Policy also `guid`, `link` and `enforced`.
+/// `{"layer", "name", "guid", "link", "enforced", "text"}`; `guid`, `link` and `enforced`
+/// are null where it is not Group Policy.
 impl Serialize for Source {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let gpo = match self {
             Source::GroupPolicy(gpo) => Some(gpo),
             _ => None,
         };
-        let mut object =
-            serializer.serialize_struct("Source", if gpo.is_some() { 6 } else { 3 })?;
+        let mut object = serializer.serialize_struct("Source", 6)?;
         object.serialize_field("layer", self.layer())?;
         object.serialize_field("name", &self.name())?;
-        if let Some(gpo) = gpo {
-            object.serialize_field("guid", &gpo.guid)?;
-            object.serialize_field("link", &gpo.container)?;
-            object.serialize_field("enforced", &gpo.enforced)?;
-        }
+        object.serialize_field("guid", &gpo.map(|gpo| &gpo.guid))?;
+        object.serialize_field("link", &gpo.map(|gpo| &gpo.container))?;
+        object.serialize_field("enforced", &gpo.map(|gpo| gpo.enforced))?;
         object.serialize_field("text", &self.to_string())?;
         object.end()
     }

@@ -178,10 +178,12 @@ pub fn request_is_signed(class: CommandClass, session: &SessionFacts) -> bool {
     }
     match class {
         CommandClass::Negotiate => false,
+        // One key for the connection, whoever asks.
+        _ if session.family == Family::Smb1 => true,
         CommandClass::SessionBind => true,
         CommandClass::TreeConnect | CommandClass::ValidateNegotiate => {
             session.identity == Identity::User || session.required
         }
-        _ => session.required || session.family == Family::Smb1,
+        _ => session.required,
     }
 }

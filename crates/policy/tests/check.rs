@@ -40,6 +40,8 @@ fn subject(settings: Settings, hardening: Option<Hardening>) -> Subject {
         settings,
         set_by: [const { String::new() }; 4],
         template: false,
+        file: None,
+        lines: [None; 4],
         hardening,
     }
 }
@@ -207,11 +209,40 @@ fn a_chosen_baseline_gives_findings() {
         errors[0].remedy,
         "countersign policy set server-always=enabled"
     );
-    // Stronger than recommended is worth a note.
+    // What is stronger than a set wants meets it.
     let strong = subject(settings(true, true, true, true), Some(hard()));
     let checked = check(&strong, &[Baseline::Recommended]);
     assert_eq!(checked.failed(Level::Warning).count(), 0);
-    assert_eq!(checked.failed(Level::Note).count(), 2);
+    assert_eq!(checked.failed(Level::Note).count(), 0);
+}
+
+#[test]
+fn what_a_template_leaves_open_is_not_held_against_it() {
+    let template = |settings| Subject {
+        template: true,
+        ..subject(settings, None)
+    };
+    let status = |settings, rule: &str| {
+        let checked = check(&template(settings), &[]);
+        let found = checked.findings.iter().find(|one| one.rule == rule);
+        found.unwrap().status
+    };
+    let nothing = Settings::default();
+    for rule in RULES {
+        assert_eq!(status(nothing, rule.id), Status::Unknown, "{}", rule.id);
+    }
+    let off = nothing.with(Setting::ServerAlways, Value::Disabled);
+    assert_eq!(status(off, "server-off"), Status::Unknown);
+    let both_off = off.with(Setting::ServerIfClientAgrees, Value::Disabled);
+    assert_eq!(status(both_off, "server-off"), Status::Failed);
+    assert_eq!(status(both_off, "all-off"), Status::Unknown);
+    let on = nothing.with(Setting::ServerAlways, Value::Enabled);
+    assert_eq!(status(on, "server-off"), Status::Passed);
+    assert_eq!(status(on, "all-off"), Status::Passed);
+    // A baseline that is asked for has to be in the file.
+    let checked = check(&template(on), &[Baseline::Microsoft]);
+    let failed: Vec<_> = checked.failed(Level::Error).map(|one| &one.rule).collect();
+    assert_eq!(failed, ["microsoft/client-always"]);
 }
 
 #[test]
@@ -259,10 +290,35 @@ fn reports_are_what_pipelines_read() {
         let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
         assert_eq!(rules[index]["id"], result["ruleId"]);
         assert!(["note", "warning", "error"].contains(&result["level"].as_str().unwrap()));
+        let place = &result["locations"][0]["physicalLocation"];
         assert_eq!(
-            result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"],
+            place["artifactLocation"]["uri"],
             "a%20%3Cb%3E%20%26%20%22c%22.inf"
         );
+        assert_eq!(place["region"]["startLine"], 1);
+        assert!(result["partialFingerprints"].is_object());
+        assert!(result["message"]["text"].is_string());
+    }
+    for rule in rules {
+        for text in ["shortDescription", "fullDescription", "help"] {
+            assert!(!rule[text]["text"].as_str().unwrap().is_empty(), "{rule}");
+        }
+    }
+    weak.file = Some("policies/a.inf".to_owned());
+    weak.lines = [Some(7), Some(9), None, None];
+    let placed = write(
+        ReportFormat::Sarif,
+        &[check(&weak, &[])],
+        Level::Note,
+        "1.2.3",
+    );
+    let placed: serde_json::Value = serde_json::from_str(&placed).unwrap();
+    for (rule, line) in [("all-off", 7), ("server-off", 9), ("client-off", 1)] {
+        let results = placed["runs"][0]["results"].as_array().unwrap();
+        let result = results.iter().find(|one| one["ruleId"] == rule).unwrap();
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], "policies/a.inf");
+        assert_eq!(place["region"]["startLine"], line, "{rule}");
     }
 
     let junit = report(ReportFormat::Junit);

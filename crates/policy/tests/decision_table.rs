@@ -11,7 +11,7 @@
     reason = "a test's own helpers may fail loudly"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use countersign_policy::explain::{Meeting, explain};
@@ -25,7 +25,7 @@ use countersign_policy::{
 const SIDES: [Side; 2] = [Side::Server, Side::Client];
 const FAMILIES: [Family; 3] = [Family::Smb1, Family::Smb2, Family::Smb311];
 const IDENTITIES: [Identity; 3] = [Identity::User, Identity::Guest, Identity::Anonymous];
-const PEERS: [PeerFlags; 3] = [
+const PEERS: [PeerFlags; 4] = [
     PeerFlags {
         enabled: false,
         required: false,
@@ -36,6 +36,10 @@ const PEERS: [PeerFlags; 3] = [
     },
     PeerFlags {
         enabled: true,
+        required: true,
+    },
+    PeerFlags {
+        enabled: false,
         required: true,
     },
 ];
@@ -123,7 +127,8 @@ impl Cases {
     fn write(self, out: &mut String) {
         // The values of each dimension, numbered in the order they appear.
         let mut values: Vec<Vec<String>> = vec![Vec::new(); self.dimensions.len()];
-        let mut merged: Vec<(Vec<BTreeSet<usize>>, String)> = Vec::new();
+        // Sets of values as bits.
+        let mut merged: Vec<(Vec<u32>, &str)> = Vec::new();
         for (row, outcome) in &self.rows {
             let mut cell = Vec::new();
             for (known, value) in values.iter_mut().zip(row) {
@@ -134,18 +139,17 @@ impl Cases {
                         known.push(value.clone());
                         known.len() - 1
                     });
-                cell.push(BTreeSet::from([at]));
+                cell.push(1 << at);
             }
-            merged.push((cell, outcome.clone()));
+            merged.push((cell, outcome));
         }
         loop {
             let before = merged.len();
             for dimension in (0..self.dimensions.len()).rev() {
-                let mut groups: BTreeMap<(Vec<BTreeSet<usize>>, String), BTreeSet<usize>> =
-                    BTreeMap::new();
+                let mut groups: HashMap<(Vec<u32>, &str), u32> = HashMap::new();
                 for (mut cell, outcome) in merged {
                     let own = std::mem::take(&mut cell[dimension]);
-                    groups.entry((cell, outcome)).or_default().extend(own);
+                    *groups.entry((cell, outcome)).or_default() |= own;
                 }
                 merged = groups
                     .into_iter()
@@ -159,7 +163,11 @@ impl Cases {
                 break;
             }
         }
-        merged.sort();
+        let numbers = |bits: u32| (0..32).filter(move |at| bits >> at & 1 == 1);
+        merged.sort_by_cached_key(|(cell, outcome)| {
+            let sets = cell.iter().map(|bits| numbers(*bits).collect::<Vec<u32>>());
+            (sets.collect::<Vec<_>>(), outcome.to_owned())
+        });
         writeln!(
             out,
             "\n## {} ({} cases)\n{}",
@@ -172,12 +180,12 @@ impl Cases {
             let names: Vec<String> = cell
                 .iter()
                 .zip(&values)
-                .map(|(set, known)| {
-                    if set.len() == known.len() && known.len() > 1 {
+                .map(|(bits, known)| {
+                    if bits.count_ones() as usize == known.len() && known.len() > 1 {
                         "*".to_owned()
                     } else {
-                        set.iter()
-                            .map(|at| known[*at].as_str())
+                        numbers(*bits)
+                            .map(|at| known[at as usize].as_str())
                             .collect::<Vec<_>>()
                             .join("|")
                     }
@@ -216,9 +224,21 @@ fn policies(side: Side) -> Vec<([&'static str; 3], Effective)> {
 
 fn peer_name(peer: PeerFlags) -> &'static str {
     match (peer.enabled, peer.required) {
-        (_, true) => "insists",
+        (true, true) => "insists",
+        (false, true) => "only-insists",
         (true, false) => "can",
         (false, false) => "silent",
+    }
+}
+
+/// Signing is there already: [`SessionMoment::established`].
+const ESTABLISHED: [Option<bool>; 3] = [None, Some(false), Some(true)];
+
+const fn established_name(established: Option<bool>) -> &'static str {
+    match established {
+        None => "new",
+        Some(false) => "had-optional",
+        Some(true) => "had-required",
     }
 }
 
@@ -282,7 +302,7 @@ fn session(out: &mut String) {
             for ([always, if_agrees, declined], policy) in policies(side) {
                 for identity in IDENTITIES {
                     for key in [false, true] {
-                        for established in [None, Some(false), Some(true)] {
+                        for established in ESTABLISHED {
                             for peer in PEERS {
                                 for &response in responses {
                                     let logon = SessionMoment {
@@ -307,11 +327,7 @@ fn session(out: &mut String) {
                                             declined,
                                             &format!("{identity:?}"),
                                             yes(key, "key", "no-key"),
-                                            match established {
-                                                None => "new",
-                                                Some(false) => "had-optional",
-                                                Some(true) => "had-required",
-                                            },
+                                            established_name(established),
                                             peer_name(peer),
                                             &format!("{response:?}"),
                                         ],
@@ -360,13 +376,19 @@ fn sessions(family: Family) -> Vec<(SessionNames, SessionFacts)> {
 }
 
 /// The verdict on a message depends on what is pinned in the session and not on
-/// the policy: that it does not is checked for every policy.
+/// the policy: that it does not is checked for every policy. An exception is in force only
+/// where the policy requires signing.
 fn messages(out: &mut String) {
-    for side in SIDES {
-        let title = match side {
-            Side::Server => "server, a message came",
-            Side::Client => "client, a message came",
-        };
+    let scanners = exception(false, false);
+    for (side, excepted, title) in [
+        (Side::Server, None, "server, a message came"),
+        (
+            Side::Server,
+            Some(&scanners),
+            "server, a message came, in a session with an exception",
+        ),
+        (Side::Client, None, "client, a message came"),
+    ] {
         let mut cases = Cases::new(
             title,
             &[
@@ -405,13 +427,16 @@ fn messages(out: &mut String) {
                             };
                             let verdicts: Vec<Verdict> = policies(side)
                                 .iter()
+                                .filter(|(_, policy)| {
+                                    excepted.is_none() || policy.server_requires()
+                                })
                                 .map(|(_, policy)| {
                                     verdict(&Facts {
                                         side,
                                         family,
                                         policy,
                                         moment: Moment::Message(message),
-                                        exception: None,
+                                        exception: excepted,
                                     })
                                 })
                                 .collect();
@@ -452,6 +477,14 @@ fn sending(out: &mut String) {
     for family in FAMILIES {
         for ([identity, key, required, _], session) in sessions(family) {
             if session.encryption_required {
+                // What is sent encrypted is not signed whatever is said here; it says the same.
+                let clear = SessionFacts {
+                    encryption_required: false,
+                    ..session
+                };
+                assert!(CLASSES.iter().all(|class| {
+                    request_is_signed(*class, &session) == request_is_signed(*class, &clear)
+                }));
                 continue;
             }
             let family = format!("{family:?}");
@@ -655,16 +688,29 @@ fn exception(guests: bool, no_ipc: bool) -> Exception {
 /// What an exception changes, and that it changes nothing where the policy forbids it
 /// or requires nothing.
 fn exceptions(out: &mut String) {
+    let mut offers = Cases::new(
+        "server, negotiate, with an exception for the peer's address",
+        &[
+            "dialect",
+            "always",
+            "if-agrees",
+            "off means",
+            "exceptions",
+            "peer",
+        ],
+    );
     let mut logons = Cases::new(
         "server, a logon succeeded, with an exception for the peer",
         &[
             "dialect",
             "always",
             "if-agrees",
+            "off means",
             "exceptions",
             "exception",
             "identity",
             "key",
+            "established",
             "peer",
         ],
     );
@@ -675,21 +721,36 @@ fn exceptions(out: &mut String) {
     for allowed in [true, false] {
         let said = yes(allowed, "allowed", "forbidden");
         for ([always, if_agrees, off], policy) in policies(Side::Server) {
-            if off == "declined" {
-                continue;
-            }
             let policy = policy.with_exceptions(allowed);
+            let scanners = exception(false, false);
+            for (family, peer) in FAMILIES.into_iter().flat_map(|f| PEERS.map(|p| (f, p))) {
+                let facts = Facts {
+                    side: Side::Server,
+                    family,
+                    policy: &policy,
+                    moment: Moment::Negotiate(peer),
+                    exception: Some(&scanners),
+                };
+                let family = format!("{family:?}");
+                offers.case(
+                    &[&family, always, if_agrees, off, said, peer_name(peer)],
+                    show(verdict(&facts)),
+                );
+            }
             for guests in [false, true] {
                 let exception = exception(guests, false);
                 for family in FAMILIES {
                     for identity in IDENTITIES {
                         for key in [false, true] {
-                            for peer in PEERS {
+                            for (peer, established) in PEERS
+                                .into_iter()
+                                .flat_map(|peer| ESTABLISHED.map(|established| (peer, established)))
+                            {
                                 let logon = SessionMoment {
                                     identity,
                                     key,
                                     peer,
-                                    established: None,
+                                    established,
                                     response: MessageState::Unsigned,
                                 };
                                 let facts = Facts {
@@ -704,10 +765,12 @@ fn exceptions(out: &mut String) {
                                         &format!("{family:?}"),
                                         always,
                                         if_agrees,
+                                        off,
                                         said,
                                         yes(guests, "guests too", "users"),
                                         &format!("{identity:?}"),
                                         yes(key, "key", "no-key"),
+                                        established_name(established),
                                         peer_name(peer),
                                     ],
                                     show(verdict(&facts)),
@@ -717,7 +780,7 @@ fn exceptions(out: &mut String) {
                     }
                 }
             }
-            if if_agrees != "enabled" {
+            if if_agrees != "enabled" || off == "declined" {
                 continue;
             }
             for (name, exception) in [
@@ -753,6 +816,7 @@ fn exceptions(out: &mut String) {
             }
         }
     }
+    offers.write(out);
     logons.write(out);
     shares.write(out);
 }
@@ -761,7 +825,9 @@ fn exceptions(out: &mut String) {
 fn the_decision_table_is_the_reviewed_one() {
     let mut table = String::from(
         "# What the policy decides in every case. A change here is a change of behaviour.\n\
-         # Generated and compared by decision_table.rs. `*`: whatever the value.\n",
+         # Generated and compared by decision_table.rs. `*`: whatever the value.\n\
+         # How to read it, what it was reviewed against, and where sources differ:\n\
+         # docs/decision-table.md. Every case is compared with the rules restated in restated/.\n",
     );
     negotiate(&mut table);
     session(&mut table);

@@ -30,7 +30,7 @@ fn current(name: &str, wanted: &str) {
 #[test]
 fn reasons_are_documented() {
     let mut text = String::from(
-        "# Reasons\n\nGenerated from `countersign_policy::Reason`. The codes are stable: logs and\n`--json` output use them.\n\n| code | text | meaning |\n|---|---|---|\n",
+        "# Reasons\n\nGenerated from `countersign_policy::Reason`. The codes are stable: logs and\n`--json` output use them. Those of logons that fail for another reason are in\n[audit.md](audit.md).\n\n| code | text | meaning |\n|---|---|---|\n",
     );
     for reason in Reason::ALL {
         let meaning = reason
@@ -86,7 +86,7 @@ fn profiles_are_documented() {
 #[test]
 fn checks_are_documented() {
     let mut text = String::from(
-        "# Checks\n\nGenerated from `countersign_policy::check`. `countersign policy check` looks at every\nrunning server (without any, at what one started now would have), at the local policy\nstore with `--local`, or at a file that is named. It fails (exit status 1) when a rule at\nor above `--fail-on` finds something; the default is `warning`. A baseline is asked for\nwith `--baseline NAME`; its rules are then errors. Whether the others are met is told\nand fails nothing.\n\n`--format` is `text`, `json`, `sarif` (SARIF 2.1.0) or `junit`; `-o FILE` writes it to a\nfile. Rules that look at a server's configuration are `unknown` of a file.\n\n```\ncountersign policy check --baseline cis --format sarif -o policy.sarif\ncountersign policy check GptTmpl.inf --baseline stig-server-2025\n```\n\n## Rules\n\n| rule | level | what | consequence | remedy |\n|---|---|---|---|---|\n",
+        "# Checks\n\nGenerated from `countersign_policy::check`. `countersign policy check` looks at every\nrunning server (without any, at what one started now would have), at the local policy\nstore with `--local`, or at a file that is named. It fails (exit status 1) when a rule at\nor above `--fail-on` finds something; the default is `warning`. A baseline is asked for\nwith `--baseline NAME`; its rules are then errors. Whether the others are met is told\nand fails nothing.\n\n`--format` is `text`, `json`, `sarif` (SARIF 2.1.0) or `junit`; `-o FILE` writes it to a\nfile. Of a file (and of the store with `--local`) rules that look at a server's\nconfiguration are `unknown`, and so are those that depend on a setting which is not\ndefined there. A baseline that is asked for has to be in the file.\n\nIn SARIF a finding stands at the line of the file that sets what it is about; those of a\nserver at the configuration file, or at the policy store.\n\n```\ncountersign policy check --baseline cis --format sarif -o policy.sarif\ncountersign policy check GptTmpl.inf --baseline stig-server-2025\n```\n\n## Rules\n\n| rule | level | what | consequence | remedy |\n|---|---|---|---|---|\n",
     );
     for rule in RULES {
         writeln!(

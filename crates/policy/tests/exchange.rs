@@ -4,13 +4,16 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test's own helpers may fail loudly"
 )]
 
 use std::fs;
 use std::path::PathBuf;
 
-use countersign_policy::exchange::{self, Contents, Document, Format, Item, MAX_BYTES};
+use countersign_policy::exchange::pol::{Record, RegistryPolicy};
+use countersign_policy::exchange::text::Text;
+use countersign_policy::exchange::{self, Contents, Document, Format, Item, MAX_BYTES, MAX_FLAWS};
 use countersign_policy::{AuditSwitch, Setting, Value};
 
 const SERVER: Item = Item::Setting(Setting::ServerAlways);
@@ -226,6 +229,132 @@ fn files_that_are_too_long_are_not_read() {
     bytes.push(b'\n');
     let flaws = Document::parse(Format::Inf, &bytes).unwrap_err();
     assert!(flaws.to_string().contains("are not read"), "{flaws}");
+}
+
+#[test]
+fn of_many_flaws_the_first_are_listed() {
+    let lines = |count: usize| {
+        let line = "MACHINE\\System\\CurrentControlSet\\Services\\LanManServer\\Parameters\\RequireSecuritySignature=4,2\n";
+        format!("[Registry Values]\n{}", line.repeat(count))
+    };
+    let flaws = |count| {
+        Document::parse(Format::Inf, lines(count).as_bytes())
+            .unwrap_err()
+            .0
+    };
+    assert_eq!(flaws(MAX_FLAWS).len(), MAX_FLAWS);
+    let many = flaws(40_000);
+    assert_eq!(many.len(), MAX_FLAWS + 1);
+    assert!(many[MAX_FLAWS].text.contains("and more"), "{many:?}");
+}
+
+/// Instructions of Registry.pol: a record's key and name, its data, what it comes to.
+#[test]
+fn registry_policies_take_out_and_put_in() {
+    let utf16 = |text: &str| -> Vec<u16> { text.encode_utf16().collect() };
+    let bytes = |text: &str| -> Vec<u8> {
+        let units = text.encode_utf16().chain([0]);
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    let record = |key: &str, value: &str, kind: u32, data: Vec<u8>| Record {
+        key: utf16(key),
+        value: utf16(value),
+        kind,
+        data,
+    };
+    let key = "Software\\Policies\\Microsoft\\Windows\\LanmanServer";
+    let on = record(key, "AuditClientDoesNotSupportSigning", 4, vec![1, 0, 0, 0]);
+    let after = |instruction: Record| {
+        let records = vec![on.clone(), instruction];
+        let written = RegistryPolicy { records }.emit();
+        let read = Document::parse(Format::Pol, &written).unwrap();
+        assert_eq!(read.emit(), written);
+        read.contents().get(SIGNING)
+    };
+    let windows = "Software\\Policies\\Microsoft\\Windows";
+    for instruction in [
+        record(key, "**del.auditclientdoesnotsupportsigning", 1, bytes(" ")),
+        record(key, "**DelVals.", 1, bytes(" ")),
+        record(key, "**delvals", 0, Vec::new()),
+        record(
+            key,
+            "**DeleteValues",
+            1,
+            bytes("Other;AuditClientDoesNotSupportSigning"),
+        ),
+        record(windows, "**DeleteKeys", 1, bytes("Other;LanmanServer")),
+        record(windows, "**deletekeys ", 1, bytes("lanmanserver")),
+        record("Software", "**DeleteKeys", 1, bytes("Policies")),
+    ] {
+        assert_eq!(after(instruction.clone()), OUT, "{instruction:?}");
+    }
+    for instruction in [
+        record(key, "**del.Other", 1, bytes(" ")),
+        record("Software\\Other", "**DelVals.", 1, bytes(" ")),
+        record(key, "**DeleteValues", 1, bytes("Other")),
+        record(windows, "**DeleteKeys", 1, bytes("LanmanServer2;Lanman")),
+        record(windows, "**DeleteKeys", 1, bytes("")),
+        record(windows, "**DeleteKeys", 1, vec![0x4C]),
+        record(key, "**SecureKey", 4, vec![1, 0, 0, 0]),
+        record(key, "", 0, Vec::new()),
+    ] {
+        assert_eq!(after(instruction.clone()), ON, "{instruction:?}");
+    }
+    let soft = record(
+        key,
+        "**soft.AuditClientDoesNotSupportSigning",
+        4,
+        vec![0; 4],
+    );
+    assert_eq!(after(soft.clone()), OFF);
+    let mut document = Document::Pol(RegistryPolicy {
+        records: vec![soft],
+    });
+    document.set(SIGNING, ON);
+    assert_eq!(document.contents().get(SIGNING), ON);
+    document.set(SIGNING, OUT);
+    assert_eq!(document.contents(), Contents::default());
+}
+
+#[test]
+fn lgpo_clears_one_value_or_all_of_a_key() {
+    let after = |name: &str| {
+        let key = "Software\\Policies\\Microsoft\\Windows\\LanmanServer";
+        let text = format!(
+            "Computer\n{key}\nAuditClientDoesNotSupportSigning\nDWORD:1\n\nComputer\n{key}\n{name}\nCLEAR\n"
+        );
+        let read = Document::parse(Format::Lgpo, text.as_bytes()).unwrap();
+        read.contents().get(SIGNING)
+    };
+    assert_eq!(after("*"), OUT);
+    assert_eq!(after("AuditClientDoesNotSupportSigning"), OUT);
+    assert_eq!(after("AuditInsecureGuestLogon"), ON);
+}
+
+#[test]
+fn a_document_names_the_lines_that_speak() {
+    for (name, item, line) in [
+        ("baseline.lgpo.txt", SIGNING, Some(7)),
+        ("baseline.lgpo.txt", SMB1, None),
+        ("audit.pol", SIGNING, None),
+        ("settings.json", SERVER, None),
+    ] {
+        let bytes = fs::read(folder("good").join(name)).unwrap();
+        let document = Document::parse(format(name), &bytes).unwrap();
+        assert_eq!(document.line(item), line, "{name}");
+    }
+    for name in ["member-server.inf", "exported.reg"] {
+        let bytes = fs::read(folder("good").join(name)).unwrap();
+        let document = Document::parse(format(name), &bytes).unwrap();
+        let line = document.line(SERVER).unwrap();
+        let text = Text::decode(&bytes).unwrap();
+        assert!(
+            text.lines[line - 1]
+                .text
+                .contains("RequireSecuritySignature"),
+            "{name}"
+        );
+    }
 }
 
 #[test]

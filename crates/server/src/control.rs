@@ -16,7 +16,7 @@ use crate::change::{self, Cause, ChangeReport};
 use crate::config::snapshot::{self, Parts, Shares};
 use crate::config::{Config, ConfigError, Flags, GroupPolicySection, Word};
 use crate::exceptions::ExceptionStore;
-use crate::explain;
+use crate::explain::{self, LetIn};
 use crate::group_policy::{GroupPolicy, GroupPolicyStore};
 use crate::shell::Shell;
 use crate::state::{ServerIdentity, Stamp, State};
@@ -541,11 +541,11 @@ impl Control {
             },
             Request::Policy => Answer::policy(&self.server().config.load().policy),
             Request::Explain(question) => {
-                let spoken = self.in_force.lock().await.config.dialects.clone();
+                let let_in = LetIn::of(&self.in_force.lock().await.config);
                 let server = self.server().config.load();
                 let (policy, exceptions) = (&server.policy, &server.exceptions);
                 let now = now_ms() / 1000;
-                match explain::answer(policy, exceptions, &spoken, now, &question) {
+                match explain::answer(policy, exceptions, &let_in, now, &question) {
                     Ok(answers) => Answer::Explained { answers },
                     Err(error) => Answer::Failed { error },
                 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use countersign_auth::GuestRule;
 use countersign_core::config::Dialect;
 use countersign_policy::explain::{Meeting, Outcome, client_of, explain};
 use countersign_policy::{
@@ -9,8 +10,8 @@ use countersign_policy::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::config::Word as _;
 use crate::config::schema::DialectSection;
+use crate::config::{Config, Word as _};
 
 /// A client as the administrator describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,8 @@ pub struct Explained {
     pub reason: String,
     /// The same in words.
     pub text: String,
+    /// The configuration speaks the dialect and lets such identities in.
+    pub configured: bool,
     /// The exception that is for this client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exception: Option<String>,
@@ -63,15 +66,37 @@ pub fn family(dialect: Dialect) -> Family {
     }
 }
 
+/// What the configuration lets in at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LetIn {
+    /// The dialects.
+    pub dialects: DialectSection,
+    /// Some become guests.
+    pub guests: bool,
+    /// Null sessions exist.
+    pub anonymous: bool,
+}
+
+impl LetIn {
+    /// What a configuration lets in.
+    pub fn of(config: &Config) -> LetIn {
+        LetIn {
+            dialects: config.dialects.clone(),
+            guests: config.authentication.guest != GuestRule::Never,
+            anonymous: config.authentication.anonymous,
+        }
+    }
+}
+
 /// What would happen to that client. `now` is in seconds since 1970. A dialect that is not
-/// spoken is judged all the same, and the text says so.
+/// spoken and an identity that nobody gets are judged all the same, and the text says so.
 ///
 /// # Errors
 /// A name in the question that is none.
 pub fn answer(
     policy: &Effective,
     exceptions: &Exceptions,
-    spoken: &DialectSection,
+    let_in: &LetIn,
     now: u64,
     question: &Question,
 ) -> Result<Vec<Explained>, String> {
@@ -126,14 +151,31 @@ pub fn answer(
             };
             let found = explain(&meeting);
             let mut text = found.text(&meeting);
-            if !spoken.speaks(dialect) {
+            let spoken = let_in.dialects.speaks(dialect);
+            if !spoken {
                 text.push_str(" The configuration leaves this dialect out, though (`[dialects]`).");
+            }
+            let exists = match identity {
+                Identity::User => true,
+                Identity::Guest => let_in.guests,
+                Identity::Anonymous => let_in.anonymous,
+            };
+            if !exists {
+                text.push_str(match identity {
+                    Identity::Guest => {
+                        " The configuration makes nobody a guest, though (`[authentication] guest`): such logons fail."
+                    }
+                    _ => {
+                        " The configuration has no null sessions, though (`[authentication] anonymous`): such logons fail."
+                    }
+                });
             }
             Explained {
                 dialect: dialect.word().to_owned(),
                 outcome: found.outcome,
                 reason: found.reason.code().to_owned(),
                 text,
+                configured: spoken && exists,
                 exception: exception.map(|exception| exception.id.clone()),
             }
         })

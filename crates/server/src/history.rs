@@ -16,7 +16,11 @@ pub enum UndoError {
     #[error(transparent)]
     State(#[from] StateError),
     /// There are not that many changes.
-    #[error("there are only {0} changes that can be undone")]
+    #[error("{}", match .0 {
+        0 => "there is no change that can be undone".to_owned(),
+        1 => "there is only one change that can be undone".to_owned(),
+        count => format!("there are only {count} changes that can be undone"),
+    })]
     TooMany(usize),
     /// The store was changed by other means, so what was before is not known.
     #[error(
@@ -49,7 +53,10 @@ fn read_lines(text: &str) -> io::Result<(Vec<Change>, bool)> {
                 return Ok((changes, true));
             }
             Err(error) => {
-                let text = format!("line {}: {error}", number + 1);
+                let text = format!(
+                    "line {}: {error}; the policy itself is in policy.json: move the history away to go on without it",
+                    number + 1
+                );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
         }

@@ -55,8 +55,13 @@ pub struct Subject {
     pub settings: Settings,
     /// Who set them, in the order of [`Setting::ALL`]; empty: unknown.
     pub set_by: [String; 4],
-    /// It is a template: what it does not define stays as it is where it is applied.
+    /// It is a template: what it does not define stays as it is where it is applied, so
+    /// nothing is said about it.
     pub template: bool,
+    /// The file it stands in, for reports that name places: the same at every run.
+    pub file: Option<String>,
+    /// The lines of that file that say something, in the order of [`Setting::ALL`].
+    pub lines: [Option<usize>; 4],
     /// The rest of the configuration, if there is one.
     pub hardening: Option<Hardening>,
 }
@@ -103,7 +108,8 @@ pub enum Status {
     Passed,
     /// Something.
     Failed,
-    /// It cannot be told: a template knows nothing of the server.
+    /// It cannot be told: a template knows nothing of the server, nor what the settings
+    /// are that it does not define.
     Unknown,
 }
 
@@ -144,6 +150,11 @@ pub struct Standing {
 pub struct Checked {
     /// The subject.
     pub subject: String,
+    /// The file it stands in.
+    pub file: Option<String>,
+    /// The lines that say something, in the order of [`Setting::ALL`].
+    #[serde(skip)]
+    pub lines: [Option<usize>; 4],
     /// All rules, also those that found nothing.
     pub findings: Vec<Finding>,
     /// All baselines.
@@ -171,6 +182,8 @@ pub fn check(subject: &Subject, baselines: &[Baseline]) -> Checked {
     }
     Checked {
         subject: subject.name.clone(),
+        file: subject.file.clone(),
+        lines: subject.lines,
         findings,
         baselines: Baseline::ALL
             .into_iter()
@@ -195,7 +208,6 @@ fn of_baseline(
 ) -> Finding {
     let is = subject.settings.get(setting);
     let weaker = wanted.is_enabled() && !is.is_enabled();
-    let stronger = !wanted.is_enabled() && is.is_enabled();
     let set_by = Setting::ALL
         .iter()
         .position(|one| *one == setting)
@@ -204,8 +216,8 @@ fn of_baseline(
         .map_or_else(String::new, |by| format!(", set by {by}"));
     Finding {
         rule: format!("{baseline}/{setting}"),
-        level: if stronger { Level::Note } else { Level::Error },
-        status: if weaker || stronger {
+        level: Level::Error,
+        status: if weaker {
             Status::Failed
         } else {
             Status::Passed
@@ -214,12 +226,7 @@ fn of_baseline(
             "{setting} is {is}{set_by}; {} wants {wanted}",
             baseline.title()
         ),
-        consequence: if stronger {
-            "stronger than this set asks: peers that cannot sign are refused, and signing costs time"
-        } else {
-            rules::consequence(setting)
-        }
-        .to_owned(),
+        consequence: rules::consequence(setting).to_owned(),
         remedy: format!("countersign policy set {setting}={wanted}"),
         settings: vec![setting],
         references: vec![id],

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde_json::{Value as Json, json};
 
 use super::{Checked, Finding, Level, RULES, Status};
-use crate::settings::{ParseError, parse_by_name};
+use crate::settings::{ParseError, Setting, parse_by_name};
 
 /// How a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,7 +102,7 @@ fn text(all: &[Checked], level: Level) -> String {
             .count();
         if unknown > 0 {
             out.push_str(&format!(
-                "{unknown} rules look at a server's configuration and were not checked\n"
+                "{unknown} rules were not judged: they look at a server's configuration, or at what is not defined here\n"
             ));
         }
         let failed = checked.failed(level).count();
@@ -147,13 +147,19 @@ fn sarif(all: &[Checked], version: &str) -> Json {
             if finding.status != Status::Failed {
                 continue;
             }
+            let file = checked.file.as_deref().unwrap_or(&checked.subject);
+            let line = line_of(checked, finding);
             results.push(json!({
                 "ruleId": finding.rule,
                 "ruleIndex": index,
                 "level": name_of(finding.level),
-                "message": {"text": format!("{}. {}. Remedy: {}", finding.message, finding.consequence, finding.remedy)},
+                "message": {"text": format!("{}: {}; {}. Remedy: {}", checked.subject, finding.message, finding.consequence, finding.remedy)},
+                "partialFingerprints": {"countersignRule/v1": format!("{file}:{}", finding.rule)},
                 "locations": [{
-                    "physicalLocation": {"artifactLocation": {"uri": uri(&checked.subject)}},
+                    "physicalLocation": {
+                        "artifactLocation": {"uri": uri(file)},
+                        "region": {"startLine": line},
+                    },
                     "logicalLocations": finding.settings.iter().map(|setting| json!({
                         "name": setting.name(),
                         "fullyQualifiedName": setting.policy_name(),
@@ -176,6 +182,16 @@ fn sarif(all: &[Checked], version: &str) -> Json {
             "results": results,
         }],
     })
+}
+
+/// The line a finding is about: the first that says something about its settings. Code
+/// scanning takes no result without one.
+fn line_of(checked: &Checked, finding: &Finding) -> usize {
+    let about = |setting: &Setting| {
+        let at = Setting::ALL.iter().position(|one| one == setting)?;
+        checked.lines.get(at).copied().flatten()
+    };
+    finding.settings.iter().find_map(about).unwrap_or(1)
 }
 
 /// A name as a relative URI reference (RFC 3986).

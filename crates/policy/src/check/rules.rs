@@ -1,7 +1,7 @@
 //! The rules.
 
 use super::{Finding, Hardening, Level, Status, Subject};
-use crate::settings::{Setting, Settings};
+use crate::settings::{Setting, Settings, Value};
 
 /// A rule.
 pub struct Rule {
@@ -224,6 +224,9 @@ impl Rule {
     /// What it finds.
     pub fn finding(&self, subject: &Subject) -> Finding {
         let wrong = match (&self.judge, &subject.hardening) {
+            (Judge::Settings(judge), _) if subject.template => {
+                whatever_is_open(&subject.settings, *judge)
+            }
             (Judge::Settings(judge), _) => Some(judge(&subject.settings)),
             (Judge::Server(judge), Some(hardening)) => Some(judge(&subject.settings, hardening)),
             (Judge::Server(_), None) => None,
@@ -247,6 +250,23 @@ impl Rule {
                 .collect(),
         }
     }
+}
+
+/// The judgement that holds whatever the settings are that are not defined; nothing: it
+/// depends on them.
+fn whatever_is_open(settings: &Settings, judge: fn(&Settings) -> bool) -> Option<bool> {
+    let mut cases = vec![*settings];
+    for setting in Setting::ALL {
+        if settings.get(setting) == Value::NotDefined {
+            let both = |case: Settings| {
+                [Value::Enabled, Value::Disabled].map(|value| case.with(setting, value))
+            };
+            cases = cases.into_iter().flat_map(both).collect();
+        }
+    }
+    let mut verdicts = cases.iter().map(judge);
+    let first = verdicts.next()?;
+    verdicts.all(|one| one == first).then_some(first)
 }
 
 /// What comes of a setting that is off.

@@ -4,9 +4,11 @@
 //! may stand, data as decimal or hexadecimal number. Strict about what is ours: type 4,
 //! data 0 or 1, in `[Registry Values]`, under its full name.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::item::{Collector, digit, near_miss, switch};
 use super::text::{Encoding, Text};
-use super::{Contents, Flaw, Flaws, Item};
+use super::{Contents, Flaw, Flaws, Found, Item};
 use crate::settings::Value;
 
 /// The section of registry values, [MS-GPSB] 2.2.5.
@@ -16,7 +18,7 @@ const SECTION: &str = "Registry Values";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: Text,
-    found: Vec<Found>,
+    said: Vec<Said>,
     /// How many lines there are up to the last one that says something in
     /// `[Registry Values]`.
     end: Option<usize>,
@@ -24,7 +26,7 @@ pub struct Template {
 
 /// One of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+struct Said {
     item: Item,
     place: usize,
     value: Value,
@@ -46,7 +48,7 @@ impl Template {
         ];
         Template {
             text: Text::new(Encoding::Utf16Le, lines),
-            found: Vec::new(),
+            said: Vec::new(),
             end: None,
         }
     }
@@ -70,16 +72,24 @@ impl Template {
                 .push(Flaw::at(1, 1, "not a security template: it has no section"));
         }
         let Reader {
-            found, flaws, end, ..
+            said, flaws, end, ..
         } = reader;
-        Flaws::or(flaws, Template { text, found, end })
+        flaws.or(Template { text, said, end })
+    }
+
+    /// The line that says something about an item, from 1.
+    pub fn line(&self, item: Item) -> Option<usize> {
+        self.said
+            .iter()
+            .find(|said| said.item == item)
+            .map(|said| said.line + 1)
     }
 
     /// What it says.
     pub fn contents(&self) -> Contents {
         let mut collector = Collector::default();
-        for found in &self.found {
-            collector.say(found.item, found.place, found.value);
+        for said in &self.said {
+            collector.say(said.item, said.place, said.value);
         }
         collector.contents()
     }
@@ -87,14 +97,14 @@ impl Template {
     /// Changes the data of a line that is there, adds a line, or takes it out.
     pub fn set(&mut self, item: Item, value: Value) {
         let mut text = self.text.clone();
-        let lines: Vec<&Found> = self.found.iter().filter(|one| one.item == item).collect();
+        let lines: Vec<&Said> = self.said.iter().filter(|one| one.item == item).collect();
         match digit(value) {
             None => {
+                let ours: BTreeSet<usize> = lines.iter().map(|said| said.line).collect();
                 let mut index = 0;
                 text.lines.retain(|_| {
-                    let ours = lines.iter().any(|found| found.line == index);
                     index += 1;
-                    !ours
+                    !ours.contains(&(index - 1))
                 });
             }
             Some(digit) if lines.is_empty() => {
@@ -106,12 +116,12 @@ impl Template {
                 }
             }
             Some(digit) => {
-                for found in lines {
-                    if let Some(line) = text.lines.get_mut(found.line)
-                        && line.text.get(found.data.0..found.data.1).is_some()
+                for said in lines {
+                    if let Some(line) = text.lines.get_mut(said.line)
+                        && line.text.get(said.data.0..said.data.1).is_some()
                     {
                         line.text
-                            .replace_range(found.data.0..found.data.1, &digit.to_string());
+                            .replace_range(said.data.0..said.data.1, &digit.to_string());
                     }
                 }
             }
@@ -137,8 +147,10 @@ impl Default for Template {
 #[derive(Default)]
 struct Reader {
     section: Option<String>,
-    found: Vec<Found>,
-    flaws: Vec<Flaw>,
+    said: Vec<Said>,
+    /// What was said first of each, and on which line.
+    first: BTreeMap<(Item, usize), (Value, usize)>,
+    flaws: Found,
     end: Option<usize>,
 }
 
@@ -252,7 +264,7 @@ impl Reader {
             Some(value) => {
                 let end = data_at + data.len();
                 self.contradiction(index, line, item, place, value);
-                self.found.push(Found {
+                self.said.push(Said {
                     item,
                     place,
                     value,
@@ -271,17 +283,16 @@ impl Reader {
 
     /// Which of two lines Windows obeys is not laid down, so they must agree.
     fn contradiction(&mut self, index: usize, line: &str, item: Item, place: usize, value: Value) {
-        let other = self
-            .found
-            .iter()
-            .find(|one| one.item == item && one.place == place && one.value != value)
-            .map(|one| one.line + 1);
-        if let Some(other) = other {
+        let (before, other) = *self.first.entry((item, place)).or_insert((value, index));
+        if before != value {
             self.flaw(
                 index,
                 line,
                 0,
-                format!("this contradicts line {other}, which sets the same value"),
+                format!(
+                    "this contradicts line {}, which sets the same value",
+                    other + 1
+                ),
             );
         }
     }

@@ -140,6 +140,27 @@ impl Item {
     }
 }
 
+impl Item {
+    /// Everything that may stand in a key or below it.
+    pub fn below_key(key: &str) -> Vec<(Item, usize)> {
+        let key = key.to_ascii_lowercase();
+        let below = |location: &Location| {
+            let own = location.key.to_ascii_lowercase();
+            own.strip_prefix(&key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('\\'))
+        };
+        Item::all()
+            .flat_map(|item| {
+                let places = item.locations().into_iter().enumerate();
+                places
+                    .filter(|(_, location)| below(location))
+                    .map(|(place, _)| (item, place))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
 /// A name that is nearly one of the four: somebody meant a setting, and would be
 /// surprised to see it ignored.
 pub(crate) fn near_miss(name: &str) -> bool {

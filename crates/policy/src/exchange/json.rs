@@ -70,7 +70,12 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, Flaws> {
             .next()
             .unwrap_or_default()
             .to_owned();
-        Flaw::at(error.line().max(1), error.column().max(1), what)
+        // The parser counts bytes.
+        let before = lines
+            .get(error.line().saturating_sub(1))
+            .and_then(|line| line.get(..error.column().min(line.len())));
+        let column = before.map_or(error.column(), |before| before.chars().count());
+        Flaw::at(error.line().max(1), column.max(1), what)
     })?;
     let settings = file
         .settings

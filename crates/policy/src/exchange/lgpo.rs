@@ -1,10 +1,12 @@
 //! The text form of Microsoft's LGPO.exe: blocks of four lines (configuration, key,
 //! value, action) and comments with `;`.
 
+use std::collections::BTreeSet;
+
 use super::inf::number;
 use super::item::{Collector, digit, switch};
 use super::text::{Encoding, Text};
-use super::{Contents, Flaw, Flaws, Item};
+use super::{Contents, Flaw, Flaws, Found, Item};
 use crate::settings::Value;
 
 /// A file of LGPO's.
@@ -72,7 +74,7 @@ impl LgpoText {
     }
 
     fn of(text: Text) -> Result<LgpoText, Flaws> {
-        let mut flaws = Vec::new();
+        let mut flaws = Found::default();
         let mut blocks = Vec::new();
         let mut open: Vec<(usize, &str)> = Vec::new();
         for (index, line) in text.lines.iter().enumerate() {
@@ -122,7 +124,17 @@ impl LgpoText {
                 "the file ends in the middle of this block",
             ));
         }
-        Flaws::or(flaws, LgpoText { text, blocks })
+        flaws.or(LgpoText { text, blocks })
+    }
+
+    /// The line with the last word about an item, from 1: that of the action.
+    pub fn line(&self, item: Item) -> Option<usize> {
+        let speaks = |block: &&Block| block.said.iter().any(|(one, _, _)| *one == item);
+        self.blocks
+            .iter()
+            .rev()
+            .find(speaks)
+            .map(|block| block.lines[3] + 1)
     }
 
     /// What it says.
@@ -142,15 +154,16 @@ impl LgpoText {
         };
         match digit(value) {
             None => {
+                let drop: BTreeSet<usize> = self
+                    .blocks
+                    .iter()
+                    .filter(about)
+                    .flat_map(|block| block.lines)
+                    .collect();
                 let mut index = 0;
                 text.lines.retain(|_| {
-                    let drop = self
-                        .blocks
-                        .iter()
-                        .filter(about)
-                        .any(|block| block.lines.contains(&index));
                     index += 1;
-                    !drop
+                    !drop.contains(&(index - 1))
                 });
             }
             Some(digit) => {
@@ -219,7 +232,8 @@ fn block(lines: [(usize, &str); 4]) -> Result<Block, String> {
     if !computer {
         return Ok(block);
     }
-    if word.eq_ignore_ascii_case("DELETEALLVALUES") || word.eq_ignore_ascii_case("CLEAR") {
+    let clears = word.eq_ignore_ascii_case("CLEAR");
+    if word.eq_ignore_ascii_case("DELETEALLVALUES") || (clears && name == "*") {
         block.said = Item::in_key(key)
             .into_iter()
             .map(|(item, place)| (item, place, Value::NotDefined))
@@ -230,7 +244,7 @@ fn block(lines: [(usize, &str); 4]) -> Result<Block, String> {
         return Ok(block);
     };
     block.single = true;
-    let value = if word.eq_ignore_ascii_case("DELETE") {
+    let value = if word.eq_ignore_ascii_case("DELETE") || clears {
         Value::NotDefined
     } else if word.eq_ignore_ascii_case("DWORD") {
         number_of(data.unwrap_or_default())

@@ -30,8 +30,8 @@ use reg::RegistryFile;
 /// The longest file that is read, in bytes: real ones have some hundred kilobytes.
 pub const MAX_BYTES: usize = 4 << 20;
 
-/// Most flaws that are listed.
-const MAX_FLAWS: usize = 20;
+/// Most flaws that are listed; a file may have one a line.
+pub const MAX_FLAWS: usize = 20;
 
 /// Where something is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,14 +96,37 @@ impl From<Flaw> for Flaws {
     }
 }
 
-impl Flaws {
+/// The flaws a reader found, of which only the first are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    flaws: Vec<Flaw>,
+    more: bool,
+}
+
+impl Found {
+    pub(crate) fn push(&mut self, flaw: Flaw) {
+        if self.flaws.len() < MAX_FLAWS {
+            self.flaws.push(flaw);
+        } else {
+            self.more = true;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flaws.is_empty()
+    }
+
     /// `value`, unless there are flaws.
-    pub(crate) fn or<T>(mut flaws: Vec<Flaw>, value: T) -> Result<T, Flaws> {
-        flaws.truncate(MAX_FLAWS);
-        if flaws.is_empty() {
+    pub(crate) fn or<T>(mut self, value: T) -> Result<T, Flaws> {
+        if let Some(last) = self.flaws.last().filter(|_| self.more) {
+            let place = last.place;
+            let text = format!("and more behind it: the first {MAX_FLAWS} are listed");
+            self.flaws.push(Flaw { place, text });
+        }
+        if self.flaws.is_empty() {
             Ok(value)
         } else {
-            Err(Flaws(flaws))
+            Err(Flaws(self.flaws))
         }
     }
 }
@@ -272,6 +295,17 @@ impl Document {
             Document::Reg(document) => document.contents(),
             Document::Lgpo(document) => document.contents(),
             Document::Json(contents) => contents.clone(),
+        }
+    }
+
+    /// The line that says something about an item, from 1; nothing: none does, or the
+    /// format has no lines to name.
+    pub fn line(&self, item: Item) -> Option<usize> {
+        match self {
+            Document::Inf(document) => document.line(item),
+            Document::Reg(document) => document.line(item),
+            Document::Lgpo(document) => document.line(item),
+            Document::Pol(_) | Document::Json(_) => None,
         }
     }
 

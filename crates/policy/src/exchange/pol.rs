@@ -2,7 +2,7 @@
 //! `[key;value;type;size;data]` in UTF-16LE. Everything is kept.
 
 use super::item::{Collector, digit, switch};
-use super::{Contents, Flaw, Flaws, Item, Place};
+use super::{Contents, Flaw, Flaws, Found, Item, Place};
 use crate::settings::Value;
 
 const SIGNATURE: &[u8; 4] = b"PReg";
@@ -114,7 +114,7 @@ impl RegistryPolicy {
             return Err(cursor.flaw(format!("version {version}; only 1 is known")));
         }
         let mut policy = RegistryPolicy::default();
-        let mut flaws = Vec::new();
+        let mut flaws = Found::default();
         while cursor.at < bytes.len() {
             cursor.record += 1;
             let start = cursor.at;
@@ -130,7 +130,7 @@ impl RegistryPolicy {
             }
             policy.records.push(record);
         }
-        Flaws::or(flaws, policy)
+        flaws.or(policy)
     }
 
     /// What it says.
@@ -147,7 +147,8 @@ impl RegistryPolicy {
     /// Changes the records about an item, adds one, or takes them out.
     pub fn set(&mut self, item: Item, value: Value) {
         let about = |record: &Record| {
-            Item::at(&text(&record.key), &text(&record.value)).is_some_and(|(one, _)| one == item)
+            let name = text(&record.value);
+            Item::at(&text(&record.key), hard(&name)).is_some_and(|(one, _)| one == item)
         };
         let Some(digit) = digit(value) else {
             let deletes = |record: &Record| {
@@ -232,6 +233,18 @@ fn strip<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
         .then(|| text.get(prefix.len()..))?
 }
 
+/// The name without the mark of a value that is set only where it is not set yet.
+fn hard(name: &str) -> &str {
+    strip(name, "**soft.").unwrap_or(name)
+}
+
+/// The list an instruction has as its data.
+fn listed(record: &Record) -> String {
+    let (pairs, _) = record.data.as_chunks::<2>();
+    let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+    text(&units).trim_end_matches('\0').to_owned()
+}
+
 /// What a record says about ours.
 fn said(record: &Record) -> Result<Vec<(Item, usize, Value)>, String> {
     let (key, name) = (text(&record.key), text(&record.value));
@@ -240,20 +253,28 @@ fn said(record: &Record) -> Result<Vec<(Item, usize, Value)>, String> {
         return Ok(Item::in_key(&key).into_iter().map(gone).collect());
     }
     if name.eq_ignore_ascii_case("**deletevalues") {
-        let (pairs, _) = record.data.as_chunks::<2>();
-        let units: Vec<u16> = pairs.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
-        let names = text(&units);
-        return Ok(names
-            .trim_end_matches('\0')
+        return Ok(listed(record)
             .split(';')
             .filter_map(|name| Item::at(&key, name.trim()))
+            .map(gone)
+            .collect());
+    }
+    if name.trim_end().eq_ignore_ascii_case("**deletekeys") {
+        if Item::below_key(&key).is_empty() {
+            return Ok(Vec::new());
+        }
+        return Ok(listed(record)
+            .split(';')
+            .filter(|below| !below.trim().is_empty())
+            .flat_map(|below| Item::below_key(&format!("{key}\\{}", below.trim())))
             .map(gone)
             .collect());
     }
     if let Some(name) = strip(&name, "**del.") {
         return Ok(Item::at(&key, name).map(gone).into_iter().collect());
     }
-    let Some((item, place)) = Item::at(&key, &name) else {
+    // Sets what is not set yet; what is, is not known here, so it speaks.
+    let Some((item, place)) = Item::at(&key, hard(&name)) else {
         return Ok(Vec::new());
     };
     if record.kind != REG_DWORD {

@@ -1,9 +1,11 @@
 //! Registration files of the registry editor: `REGEDIT4` (ANSI) and version 5 (UTF-16).
 //! They are scripts: the later line wins, and `-` takes a value or a key out.
 
+use std::collections::BTreeSet;
+
 use super::item::{Collector, digit, switch};
 use super::text::{Encoding, Text};
-use super::{Contents, Flaw, Flaws, Item};
+use super::{Contents, Flaw, Flaws, Found, Item};
 use crate::settings::Value;
 
 const VERSION_5: &str = "Windows Registry Editor Version 5.00";
@@ -60,11 +62,20 @@ impl RegistryFile {
         let mut reader = Reader {
             said: Vec::new(),
             keys: Vec::new(),
-            flaws: Vec::new(),
+            flaws: Found::default(),
         };
         reader.read(&text);
         let Reader { said, keys, flaws } = reader;
-        Flaws::or(flaws, RegistryFile { text, said, keys })
+        flaws.or(RegistryFile { text, said, keys })
+    }
+
+    /// The line that has the last word about an item, from 1.
+    pub fn line(&self, item: Item) -> Option<usize> {
+        self.said
+            .iter()
+            .rev()
+            .find(|said| said.item == item)
+            .map(|said| said.line + 1)
     }
 
     /// What it says.
@@ -82,11 +93,12 @@ impl RegistryFile {
         let ours = |one: &&Said| one.item == item && one.data.is_some();
         match digit(value) {
             None => {
+                let drop: BTreeSet<usize> =
+                    self.said.iter().filter(ours).map(|one| one.line).collect();
                 let mut index = 0;
                 text.lines.retain(|_| {
-                    let drop = self.said.iter().filter(ours).any(|one| one.line == index);
                     index += 1;
-                    !drop
+                    !drop.contains(&(index - 1))
                 });
             }
             Some(digit) => {
@@ -164,7 +176,7 @@ fn local_machine(key: &str) -> Option<&str> {
 struct Reader {
     said: Vec<Said>,
     keys: Vec<(String, usize)>,
-    flaws: Vec<Flaw>,
+    flaws: Found,
 }
 
 /// What is behind the name of a value.
@@ -236,25 +248,14 @@ impl Reader {
         }
         if let Some(taken) = name.strip_prefix('-') {
             if let Some(taken) = local_machine(taken) {
-                let below = |key: &str| {
-                    let (key, taken) = (key.to_ascii_lowercase(), taken.to_ascii_lowercase());
-                    key == taken
-                        || key
-                            .strip_prefix(&taken)
-                            .is_some_and(|rest| rest.starts_with('\\'))
-                };
-                for item in Item::all() {
-                    for (place, location) in item.locations().into_iter().enumerate() {
-                        if below(location.key) {
-                            self.said.push(Said {
-                                item,
-                                place,
-                                value: Value::NotDefined,
-                                line: index,
-                                data: None,
-                            });
-                        }
-                    }
+                for (item, place) in Item::below_key(taken) {
+                    self.said.push(Said {
+                        item,
+                        place,
+                        value: Value::NotDefined,
+                        line: index,
+                        data: None,
+                    });
                 }
             }
             self.keys.push((String::new(), index + 1));

@@ -1,10 +1,10 @@
 //! `countersign policy check`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign_policy::check::{Baseline, Hardening, Level, ReportFormat, Subject, check, write};
-use countersign_policy::exchange::{Document, Format};
+use countersign_policy::exchange::{Document, Format, Item};
 use countersign_policy::{Setting, Settings};
 use countersign_server::admin::{Answer, Request, ask_all};
 use countersign_server::store::PolicyStore;
@@ -79,7 +79,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Outcome {
     ))
 }
 
-fn template(file: &std::path::Path, format: Format, bytes: &[u8]) -> Result<Subject, String> {
+fn template(file: &Path, format: Format, bytes: &[u8]) -> Result<Subject, String> {
     let document =
         Document::parse(format, bytes).map_err(|flaws| exchange::refused(file, &flaws))?;
     Ok(Subject {
@@ -87,15 +87,24 @@ fn template(file: &std::path::Path, format: Format, bytes: &[u8]) -> Result<Subj
         settings: document.contents().settings(),
         set_by: [const { String::new() }; 4],
         template: true,
+        file: Some(place_of(file)),
+        lines: Setting::ALL.map(|setting| document.line(Item::Setting(setting))),
         hardening: None,
     })
 }
 
+/// A path as reports have it: seen from the working folder, where it is below that.
+fn place_of(path: &Path) -> String {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let here = std::env::current_dir().unwrap_or_default();
+    let below = whole.strip_prefix(&here).unwrap_or(&whole);
+    below.display().to_string()
+}
+
 fn local(place: &Place) -> Result<Subject, String> {
     let (state, _) = place.state()?;
-    let local = PolicyStore::new(state)
-        .load()
-        .map_err(|error| error.to_string())?;
+    let store = PolicyStore::new(state);
+    let local = store.load().map_err(|error| error.to_string())?;
     let mut settings = Settings::default();
     for (setting, entry) in &local.settings {
         settings.set(*setting, entry.value);
@@ -111,6 +120,8 @@ fn local(place: &Place) -> Result<Subject, String> {
         settings,
         set_by: Setting::ALL.map(by),
         template: true,
+        file: Some(place_of(&store.path())),
+        lines: [None; 4],
         hardening: None,
     })
 }
@@ -118,6 +129,10 @@ fn local(place: &Place) -> Result<Subject, String> {
 /// Every running server, or one that would be started now.
 fn servers(place: &Place) -> Result<Vec<Subject>, String> {
     let (state, config) = place.state()?;
+    let file = match &place.config {
+        Some(file) => place_of(file),
+        None => place_of(&PolicyStore::new(state.clone()).path()),
+    };
     let mut hardenings: Vec<(u32, Hardening)> = Vec::new();
     for asked in ask_all(&state, &Request::Hardening, PATIENCE) {
         match asked.answer {
@@ -144,6 +159,8 @@ fn servers(place: &Place) -> Result<Vec<Subject>, String> {
             settings: policy.settings(),
             set_by: Setting::ALL.map(|setting| server.set_by(setting)),
             template: false,
+            file: Some(file.clone()),
+            lines: [None; 4],
             hardening,
         }
     };

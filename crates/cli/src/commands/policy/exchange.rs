@@ -84,13 +84,18 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Outcome {
     if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
         return fs::write(path, bytes).map_err(failed);
     }
+    // A link stays one: what it leads to is written.
+    let resolved = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = resolved.as_path();
     let temporary = path.with_file_name(format!(
         ".{}.{}.new",
         name.to_string_lossy(),
         std::process::id()
     ));
     let written = (|| {
-        let mut file = File::create(&temporary)?;
+        // Left behind by a process that was killed, or put there by somebody else.
+        let _ = fs::remove_file(&temporary);
+        let mut file = File::create_new(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         if let Ok(before) = fs::metadata(path) {

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use clap::Args;
 use countersign_core::config::Dialect;
 use countersign_policy::explain::Outcome as Meeting;
-use countersign_policy::{Reason, Value};
+use countersign_policy::{Reason, Setting, Value};
 use countersign_server::admin::{Answer, Request, SessionRow, ask_all};
 use countersign_server::config::Word as _;
 use countersign_server::config::flags::parse_word;
 use countersign_server::exceptions::ExceptionStore;
-use countersign_server::explain::{Explained, Question, answer};
+use countersign_server::explain::{Explained, LetIn, Question, answer};
 use countersign_server::store;
 use serde_json::{Value as Json, json};
 
@@ -18,6 +18,19 @@ use super::{PATIENCE, show};
 use crate::Outcome;
 use crate::arguments::Place;
 use crate::output::{printable, say, say_json};
+
+/// What describes a client that is not there.
+const DESCRIBED: [&str; 9] = [
+    "client_always",
+    "client_if_server_agrees",
+    "client_declined",
+    "dialect",
+    "identity",
+    "address",
+    "account",
+    "machine",
+    "share",
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
@@ -40,16 +53,16 @@ pub(crate) struct ExplainArguments {
     #[arg(long, value_name = "ADDR")]
     address: Option<IpAddr>,
     /// The account, for exceptions
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", requires = "address")]
     account: String,
     /// The client machine's name, for exceptions
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", requires = "address")]
     machine: String,
     /// The share it asks for, for exceptions
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "address")]
     share: Option<String>,
     /// Explain the live session with this id (`countersign sessions`)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with_all = DESCRIBED)]
     session: Option<u64>,
     #[command(flatten)]
     place: Place,
@@ -94,7 +107,7 @@ fn client(arguments: &ExplainArguments) -> Outcome {
             .load()
             .map_err(|error| error.to_string())?
             .in_force(now);
-        let answers = answer(&policy, &exceptions, &config.dialects, now, &question)?;
+        let answers = answer(&policy, &exceptions, &LetIn::of(&config), now, &question)?;
         servers.push((None, answers));
     }
     if arguments.json {
@@ -132,62 +145,109 @@ fn client(arguments: &ExplainArguments) -> Outcome {
 
 fn session(arguments: &ExplainArguments, id: u64) -> Outcome {
     let (state, _) = arguments.place.state()?;
+    let folder = state.folder().display();
+    let asked = ask_all(&state, &Request::Sessions, PATIENCE);
+    if asked.is_empty() {
+        return Err(format!(
+            "there is no session {id}: no server is running with the state folder {folder}"
+        ));
+    }
     let mut found: Option<SessionRow> = None;
-    for asked in ask_all(&state, &Request::Sessions, PATIENCE) {
-        if let Ok(Answer::Sessions { sessions }) = asked.answer {
-            found = found.or_else(|| sessions.into_iter().find(|session| session.id == id));
+    for asked in asked {
+        match asked.answer {
+            Ok(Answer::Sessions { sessions }) => {
+                found = found.or_else(|| sessions.into_iter().find(|session| session.id == id));
+            }
+            Ok(Answer::Failed { error }) => return Err(format!("server {}: {error}", asked.pid)),
+            Ok(_) => return Err(format!("server {}: unexpected answer", asked.pid)),
+            Err(error) => return Err(format!("server {}: {error}", asked.pid)),
         }
     }
     let row = found.ok_or_else(|| {
         format!(
-            "there is no session {id} in a server with the state folder {}",
-            state.folder().display()
+            "there is no session {id} in a server with the state folder {folder}; `countersign sessions` lists them"
         )
     })?;
-    let outcome = if row.signed || row.encrypted.is_some() {
-        Meeting::Signed
-    } else {
-        Meeting::Unsigned
-    };
-    let reason = match (&row.encrypted, row.signed) {
-        (Some(_), false) => Reason::Encrypted.code().to_owned(),
-        _ => row.reason.clone(),
-    };
-    let because = Reason::ALL
-        .iter()
-        .find(|one| one.code() == reason)
-        .map_or_else(
-            || reason.clone(),
-            |one| {
-                one.documentation()
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            },
-        );
-    let who = if row.user.is_empty() {
-        row.identity.clone()
-    } else {
-        row.user.clone()
-    };
-    let how = match (&row.encrypted, row.signed, &row.algorithm) {
-        (Some(cipher), _, _) => format!("encrypted with {cipher}"),
-        (None, true, Some(algorithm)) => format!("signed with {algorithm}"),
-        (None, true, None) => "signed".to_owned(),
-        (None, false, _) => "not signed".to_owned(),
-    };
-    let text = printable(&format!(
-        "session {id} of {who} from {} ({}): {how}. {because}",
-        row.address, row.dialect
-    ));
+    let servers = show::in_force(&arguments.place).unwrap_or_default();
+    let told = Told::of(&row, &servers);
     if arguments.json {
         return say_json(&json!({
-            "outcome": outcome,
-            "reason": reason,
-            "text": text,
+            "outcome": told.outcome,
+            "reason": told.reason,
+            "text": told.text,
             "session": row,
         }));
     }
-    say(&format!("{text} [{reason}]"));
+    say(&format!("{} [{}]", told.text, told.reason));
     Ok(())
+}
+
+/// What is to be said of a live session.
+struct Told {
+    outcome: Meeting,
+    reason: String,
+    text: String,
+}
+
+impl Told {
+    fn of(row: &SessionRow, servers: &[show::InForce]) -> Told {
+        let outcome = if row.signed || row.encrypted.is_some() {
+            Meeting::Signed
+        } else {
+            Meeting::Unsigned
+        };
+        let reason = match (&row.encrypted, row.signed) {
+            (Some(_), false) => Reason::Encrypted.code().to_owned(),
+            _ => row.reason.clone(),
+        };
+        let because = Reason::ALL
+            .iter()
+            .find(|one| one.code() == reason)
+            .map_or_else(
+                || reason.clone(),
+                |one| {
+                    one.documentation()
+                        .split_whitespace()
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                },
+            );
+        let who = if row.user.is_empty() {
+            row.identity.clone()
+        } else {
+            row.user.clone()
+        };
+        let how = match (&row.encrypted, row.signed, &row.algorithm) {
+            (Some(cipher), _, _) => format!("encrypted with {cipher}"),
+            (None, true, Some(algorithm)) => format!("signed with {algorithm}"),
+            (None, true, None) => "signed".to_owned(),
+            (None, false, _) => "not signed".to_owned(),
+        };
+        let mut text = format!(
+            "session {} of {who} from {} ({}): {how}. {because}",
+            row.id, row.address, row.dialect
+        );
+        // What counts in the dialect, and who says it.
+        let counts: &[Setting] = if row.dialect == "smb1" {
+            &[Setting::ServerAlways, Setting::ServerIfClientAgrees]
+        } else {
+            &[Setting::ServerAlways]
+        };
+        if let Some(server) = servers.iter().find(|server| server.pid == Some(row.pid)) {
+            let policy = server.effective();
+            let said: Vec<String> = counts
+                .iter()
+                .map(|setting| {
+                    let value = policy.get(*setting).value;
+                    format!("{setting} is {value}, set by {}", server.set_by(*setting))
+                })
+                .collect();
+            text.push_str(&format!(" In force now: {}.", said.join("; ")));
+        }
+        Told {
+            outcome,
+            reason,
+            text: printable(&text),
+        }
+    }
 }

@@ -78,8 +78,8 @@ pub(super) fn history(place: &Place, json: bool) -> Outcome {
 
 pub(super) fn undo(place: &Place, count: u16, json: bool) -> Outcome {
     let (state, _) = place.state()?;
-    let changes = PolicyStore::new(state.clone())
+    let changes = PolicyStore::new(state)
         .undo(usize::from(count))
         .map_err(|error| error.to_string())?;
-    change::tell_servers(&state, &changes, json)
+    change::tell_servers(place, &changes, json)
 }

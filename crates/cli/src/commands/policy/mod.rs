@@ -9,15 +9,17 @@ mod history;
 mod matrix;
 mod show;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Subcommand};
 use countersign_policy::exchange::Item;
 use countersign_policy::{Setting, Value};
 use countersign_server::config::flags::parse_word;
 
 use crate::Outcome;
-use crate::arguments::Place;
+use crate::arguments::{Arguments, Place};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -139,19 +141,22 @@ pub(crate) fn run(command: PolicyCommand) -> Outcome {
             place,
             json,
         } => {
-            let wanted = assignments
-                .into_iter()
-                .map(|(item, value)| (item, Some(value)));
-            change::change(&place, &wanted.collect::<Vec<_>>(), "set", json)
+            let mut wanted = BTreeMap::new();
+            for (item, value) in assignments {
+                if wanted.insert(item, Some(value)).is_some() {
+                    let twice = format!("`{item}` is named twice; nothing was changed");
+                    Arguments::command()
+                        .error(ErrorKind::ArgumentConflict, twice)
+                        .exit();
+                }
+            }
+            change::change(&place, &wanted.into_iter().collect::<Vec<_>>(), "set", json)
         }
         PolicyCommand::Unset {
             settings,
             place,
             json,
-        } => {
-            let wanted = settings.into_iter().map(|item| (item, None));
-            change::change(&place, &wanted.collect::<Vec<_>>(), "unset", json)
-        }
+        } => change::unset(&place, &settings.into_iter().collect(), json),
         PolicyCommand::Explain(arguments) => explain::run(&arguments),
         PolicyCommand::Matrix(arguments) => matrix::run(&arguments),
         PolicyCommand::History { place, json } => history::history(&place, json),

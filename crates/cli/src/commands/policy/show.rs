@@ -2,7 +2,9 @@
 
 use countersign_policy::{Effective, Setting, Settings};
 use countersign_server::admin::{Answer, Request, ask_all};
+use countersign_server::config::Config;
 use countersign_server::group_policy::GroupPolicyStore;
+use countersign_server::state::State;
 use countersign_server::store::{self, PolicyStore};
 use serde_json::{Map, Value as Json, json};
 
@@ -38,6 +40,13 @@ impl InForce {
         source(self.row(setting).and_then(|row| row.get("source")))
     }
 
+    /// A word about where a setting comes from: `layer`, `text`.
+    pub(super) fn origin(&self, setting: Setting, word: &str) -> &str {
+        self.row(setting)
+            .and_then(|row| row.get("source")?.get(word)?.as_str())
+            .unwrap_or("?")
+    }
+
     fn row(&self, setting: Setting) -> Option<&Json> {
         self.policy.get("settings")?.get(setting.name())
     }
@@ -52,13 +61,18 @@ pub(super) fn without_server(place: &Place) -> Result<Effective, String> {
     let local = PolicyStore::new(state)
         .load()
         .map_err(|error| error.to_string())?;
-    Ok(store::effective(
+    let effective = store::effective(
         &config.policy,
         Settings::default(),
         store::now_ms(),
         &local,
         &group,
-    ))
+    );
+    Ok(if config.exceptions.allow {
+        effective
+    } else {
+        effective.with_exceptions(false)
+    })
 }
 
 /// The policy of every running server of the state folder; without any, what a server
@@ -87,6 +101,26 @@ pub(super) fn in_force(place: &Place) -> Result<Vec<InForce>, String> {
     Ok(servers)
 }
 
+/// Whether a server speaks SMB1; one that does not say counts as one that does.
+fn speaks_smb1(state: &State, config: &Config, servers: &[InForce]) -> Vec<bool> {
+    let asked = ask_all(state, &Request::Hardening, PATIENCE);
+    servers
+        .iter()
+        .map(|server| match server.pid {
+            None => config.hardening().smb1,
+            Some(pid) => {
+                asked
+                    .iter()
+                    .find(|asked| asked.pid == pid)
+                    .is_none_or(|asked| match &asked.answer {
+                        Ok(Answer::Hardening(hardening)) => hardening.smb1,
+                        _ => true,
+                    })
+            }
+        })
+        .collect()
+}
+
 pub(super) fn show(place: &Place, json: bool) -> Outcome {
     let (state, config) = place.state()?;
     let local = PolicyStore::new(state.clone())
@@ -94,20 +128,24 @@ pub(super) fn show(place: &Place, json: bool) -> Outcome {
         .map_err(|error| error.to_string())?;
     let servers = in_force(place)?;
     let running = servers.iter().any(|server| server.pid.is_some());
+    let smb1 = speaks_smb1(&state, &config, &servers);
     if json {
         // The first server's at the top, where scripts look; all of them below.
         let mut object = match servers.first().map(|server| server.policy.clone()) {
             Some(Json::Object(policy)) => policy,
             _ => Map::new(),
         };
+        object.insert("speaks_smb1".to_owned(), json!(smb1.first()));
         object.insert("state".to_owned(), json!(state.folder()));
         object.insert("running".to_owned(), json!(running));
         object.insert("stored".to_owned(), json!(local.settings));
         let all: Vec<Json> = servers
             .into_iter()
-            .map(|server| {
+            .zip(smb1)
+            .map(|(server, smb1)| {
                 let mut object = Map::new();
                 object.insert("pid".to_owned(), json!(server.pid));
+                object.insert("speaks_smb1".to_owned(), json!(smb1));
                 if let Json::Object(policy) = server.policy {
                     object.extend(policy);
                 }
@@ -117,7 +155,7 @@ pub(super) fn show(place: &Place, json: bool) -> Outcome {
         object.insert("servers".to_owned(), Json::Array(all));
         return say_json(&Json::Object(object));
     }
-    for server in &servers {
+    for (server, smb1) in servers.iter().zip(smb1) {
         match server.pid {
             Some(pid) => say(&format!("server {pid}")),
             None => say(&format!(
@@ -127,6 +165,9 @@ pub(super) fn show(place: &Place, json: bool) -> Outcome {
             )),
         }
         say(&rows(&server.policy));
+        if !smb1 {
+            say("SMB1 is off (`[dialects] smb1`): what is said of it would hold if it were on");
+        }
     }
     Ok(())
 }
@@ -175,7 +216,8 @@ fn rows(policy: &Json) -> String {
             text(of("smb1")),
             text(of("smb2")),
         ]);
-        if let Some(link) = of("source").and_then(|source| source.get("link")) {
+        let link = of("source").and_then(|source| source.get("link"));
+        if let Some(link) = link.filter(|link| link.is_string()) {
             more.push(format!(
                 "{setting}: the policy is linked to {}",
                 text(Some(link))
