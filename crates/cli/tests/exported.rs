@@ -41,7 +41,7 @@ fn testparm_reads_smb_conf_and_says_the_same() {
         ("enabled", "enabled", "required", "required"),
         ("enabled", "disabled", "required", "required"),
         ("disabled", "enabled", "if_required", "desired"),
-        ("disabled", "disabled", "disabled", "disabled"),
+        ("disabled", "disabled", "No", "No"),
     ] {
         let state = text(&folder.path().join(format!("{always}-{if_agrees}")));
         good(run(&[
@@ -78,11 +78,10 @@ fn testparm_reads_smb_conf_and_says_the_same() {
         assert!(read && whole.contains("Loaded services file OK"), "{whole}");
         assert!(!whole.contains("Unknown parameter"), "{whole}");
         for (said, wanted) in [(servers.1, server), (clients.1, client)] {
-            assert_eq!(
-                said.trim().lines().next(),
-                Some(wanted),
-                "{always} {if_agrees}: {said}"
-            );
+            let first = said.trim().lines().next().unwrap_or_default();
+            // Some versions print the word in place of "No".
+            let same = first == wanted || (wanted == "No" && first == "disabled");
+            assert!(same, "{always} {if_agrees}: {wanted}: {said}");
         }
     }
 }
