@@ -38,6 +38,8 @@ pub struct Locator {
     pub controller: Option<String>,
     /// The site this machine was in last time: its controllers are asked first.
     pub site: Option<String>,
+    /// Controllers that are not wanted: they failed a moment ago.
+    pub avoid: Vec<String>,
 }
 
 struct Candidate {
@@ -62,11 +64,18 @@ impl Locator {
                     port: LDAP,
                 },
             };
+            if self.avoid.contains(&candidate.host) {
+                // There is no other one.
+                return Err(Error::NoController {
+                    domain: domain.to_owned(),
+                    why: format!("only {} is to be asked", candidate.host),
+                });
+            }
             return first(domain, vec![candidate]).await;
         }
         let resolver = Resolver::system()?;
         if let Some(site) = self.site.as_deref().filter(|site| is_label(site)) {
-            let near = ask(&resolver, &in_site(site, domain)).await?;
+            let near = self.ask(&resolver, &in_site(site, domain)).await?;
             if let Ok(controller) = first(domain, near).await
                 && controller
                     .site
@@ -76,11 +85,14 @@ impl Locator {
                 return Ok(controller);
             }
         }
-        let all = ask(&resolver, &format!("_ldap._tcp.dc._msdcs.{domain}")).await?;
+        let all = self
+            .ask(&resolver, &format!("_ldap._tcp.dc._msdcs.{domain}"))
+            .await?;
         let controller = first(domain, all).await?;
         // It knows our site; perhaps there is a nearer one.
         if let Some(site) = controller.site.as_deref().filter(|site| is_label(site)) {
-            let near = ask(&resolver, &in_site(site, domain))
+            let near = self
+                .ask(&resolver, &in_site(site, domain))
                 .await
                 .unwrap_or_default();
             let there = near.iter().any(|one| one.host == controller.host);
@@ -89,6 +101,21 @@ impl Locator {
             }
         }
         Ok(controller)
+    }
+
+    async fn ask(&self, resolver: &Resolver, name: &str) -> Result<Vec<Candidate>, Error> {
+        let records = resolver.srv(name).await?;
+        Ok(records
+            .into_iter()
+            // The name becomes part of a Kerberos principal.
+            .filter(|record| is_dns_name(&record.target))
+            .filter(|record| !self.avoid.contains(&record.target))
+            .take(MOST)
+            .map(|record| Candidate {
+                host: record.target,
+                port: record.port,
+            })
+            .collect())
     }
 }
 
@@ -104,18 +131,9 @@ fn is_label(site: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
-async fn ask(resolver: &Resolver, name: &str) -> Result<Vec<Candidate>, Error> {
-    let records = resolver.srv(name).await?;
-    Ok(records
-        .into_iter()
-        // The name becomes part of a Kerberos principal.
-        .filter(|record| record.target.split('.').all(is_label))
-        .take(MOST)
-        .map(|record| Candidate {
-            host: record.target,
-            port: record.port,
-        })
-        .collect())
+/// Labels and dots, and nothing that has another meaning in a principal's name.
+pub(crate) fn is_dns_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_label)
 }
 
 /// The first that answers a ping; when pings are lost, the first that accepts a
@@ -218,6 +236,10 @@ mod tests {
         for bad in ["", "a.b", "a b", "ä", &"x".repeat(64)] {
             assert!(!is_label(bad), "{bad}");
         }
+        assert!(is_dns_name("dc1.lab.example"));
+        for bad in ["a..b", "a.b/c", "a@B.C", ".", "a\\.b"] {
+            assert!(!is_dns_name(bad), "{bad}");
+        }
     }
 
     #[tokio::test]
@@ -225,7 +247,7 @@ mod tests {
         let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let locator = Locator {
             controller: Some(closed.local_addr().unwrap().to_string()),
-            site: None,
+            ..Locator::default()
         };
         let error = locator.locate("lab.example").await.unwrap_err();
         assert!(matches!(error, Error::NoController { .. }), "{error}");

@@ -11,7 +11,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use countersign_directory::group_policy::{SmbSysvol, Sysvol, SysvolPath, run};
+use countersign_directory::group_policy::{Content, SmbSysvol, Sysvol, SysvolPath, run};
+use countersign_policy::group_policy::LastGood;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -134,9 +135,15 @@ async fn a_run() {
     let limits = Limits::default();
     let machine = lab.machine();
     let mut sysvol = SmbSysvol::new(&machine);
-    let found = run(&machine, &Locator::default(), limits, &mut sysvol)
-        .await
-        .unwrap();
+    let found = run(
+        &machine,
+        &Locator::default(),
+        limits,
+        &mut sysvol,
+        &LastGood::default(),
+    )
+    .await
+    .unwrap();
     assert_eq!(found.controller, lab.host);
     assert_eq!(found.site.as_deref(), Some("Default-First-Site-Name"));
     assert!(found.computer.to_lowercase().starts_with("cn=files,"));
@@ -238,7 +245,10 @@ async fn nobody_in_the_middle_changes_what_sysvol_says() {
         let read = sysvol.read(&controller, &path).await;
         println!("{how:?}: {read:?}");
         match how {
-            Attack::None => assert!(read.unwrap().unwrap().starts_with(b"[General]")),
+            Attack::None => match read.unwrap() {
+                Content::Bytes(bytes) => assert!(bytes.starts_with(b"[General]")),
+                other => panic!("{other:?}"),
+            },
             _ => assert!(read.is_err(), "{how:?} was not noticed"),
         }
     }
@@ -250,7 +260,13 @@ async fn a_file_that_is_not_there() {
     let controller = Locator::default().locate(&lab.domain).await.unwrap();
     let path = SysvolPath::parse(r"\\x\sysvol\lab.example\nothing", &lab.domain).unwrap();
     let mut sysvol = SmbSysvol::new(&lab.machine());
-    assert_eq!(sysvol.read(&controller, &path).await.unwrap(), None);
+    assert_eq!(
+        sysvol.read(&controller, &path).await.unwrap(),
+        Content::Absent
+    );
     let deeper = path.file(&["a", "b"]);
-    assert_eq!(sysvol.read(&controller, &deeper).await.unwrap(), None);
+    assert_eq!(
+        sysvol.read(&controller, &deeper).await.unwrap(),
+        Content::Absent
+    );
 }

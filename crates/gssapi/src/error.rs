@@ -50,7 +50,7 @@ pub(crate) const CONTINUE_NEEDED: u32 = 1;
 const OUT_OF_ORDER: u32 = 0x1E;
 
 /// ERROR_TABLE_BASE_krb5.
-const KRB5_BASE: i64 = -1_765_328_384;
+pub(crate) const KRB5_BASE: i64 = -1_765_328_384;
 
 impl Error {
     /// The failure of a call of the library.
@@ -66,6 +66,14 @@ impl Error {
             describe(library, minor, MECH_CODE, &mut parts);
         }
         parts.dedup();
+        // Where the mechanism has words of its own, GSSAPI's "Unspecified GSS failure" adds none.
+        if parts.len() > 1
+            && parts
+                .first()
+                .is_some_and(|one| one.starts_with("Unspecified"))
+        {
+            parts.remove(0);
+        }
         Self {
             doing,
             major,
@@ -82,6 +90,18 @@ impl Error {
             major,
             minor: 0,
             text: text.to_owned(),
+            token: Vec::new(),
+        }
+    }
+
+    /// The failure of a call of libkrb5, which has a code of the table of krb5 alone.
+    pub(crate) fn krb5(doing: &'static str, code: i32, text: String) -> Self {
+        Self {
+            doing,
+            // GSS_S_FAILURE.
+            major: 13 << 16,
+            minor: code.cast_unsigned(),
+            text,
             token: Vec::new(),
         }
     }

@@ -16,6 +16,7 @@ mod context;
 mod credential;
 mod error;
 mod initiator;
+mod krb5;
 mod library;
 mod name;
 mod sys;
@@ -25,6 +26,7 @@ pub use context::{Attribute, Established, Flags, Lifetime, Step, Unwrapped};
 pub use credential::{Credential, ReplayCache};
 pub use error::{Error, ErrorKind};
 pub use initiator::InitiatorContext;
+pub use krb5::{PasswordError, change_password, check_keytab};
 pub use library::{Library, Missing};
 pub use zeroize::Zeroizing;
 

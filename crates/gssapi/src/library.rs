@@ -1,6 +1,6 @@
 //! Loading the library, once in a process.
 
-use core::ffi::CStr;
+use core::ffi::{CStr, c_void};
 use std::sync::OnceLock;
 
 use crate::sys::Functions;
@@ -16,7 +16,7 @@ pub struct Library {
 /// Why the library cannot be used, and what to install.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "Kerberos needs MIT's library libgssapi_krb5.so.2, which cannot be used ({reason}); install it: \
+    "Kerberos needs MIT's libraries libgssapi_krb5.so.2 and libkrb5.so.3, which cannot be used ({reason}); install them: \
      package libgssapi-krb5-2 on Debian and Ubuntu, krb5-libs on Fedora, RHEL and Alpine, krb5 on Arch and openSUSE"
 )]
 pub struct Missing {
@@ -43,23 +43,31 @@ impl Library {
     }
 
     fn open(file: &CStr) -> Result<Self, Missing> {
-        // SAFETY: the name is a terminated string. The library's initialisers are MIT's own
-        // and need nothing of the process.
-        let handle = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        if handle.is_null() {
-            return Err(Missing {
-                reason: last_error(),
-            });
-        }
-        let functions = Functions::find(|name| {
-            // SAFETY: the handle was just opened and is never closed; the name is terminated.
-            unsafe { libc::dlsym(handle, name.as_ptr()) }
-        })
-        .map_err(|name| Missing {
-            reason: format!("the installed version has no {name}"),
-        })?;
+        let functions = open(file, |symbol| Functions::find(symbol))?;
         Ok(Self { functions })
     }
+}
+
+/// Loads a library for good and finds its functions.
+pub(crate) fn open<T>(
+    file: &CStr,
+    find: impl FnOnce(&dyn Fn(&'static CStr) -> *mut c_void) -> Result<T, &'static str>,
+) -> Result<T, Missing> {
+    // SAFETY: the name is a terminated string. The initialisers of the libraries are MIT's own
+    // and need nothing of the process.
+    let handle = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+    if handle.is_null() {
+        return Err(Missing {
+            reason: last_error(),
+        });
+    }
+    find(&|name| {
+        // SAFETY: the handle was just opened and is never closed; the name is terminated.
+        unsafe { libc::dlsym(handle, name.as_ptr()) }
+    })
+    .map_err(|name| Missing {
+        reason: format!("the installed version has no {name}"),
+    })
 }
 
 fn last_error() -> String {

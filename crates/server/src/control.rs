@@ -7,14 +7,14 @@ use std::time::Duration;
 use countersign_auth::GuestRule;
 use countersign_core::config::Dialect;
 use countersign_core::{PolicyOutcome, Server, ServerConfig};
-use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason, Role, Value};
+use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason, Value};
 use tokio::sync::Mutex;
 
 use crate::admin::{Answer, Applied, Request, SessionRow, Status};
 use crate::audit::{self, Auditor};
 use crate::change::{self, Cause, ChangeReport};
 use crate::config::snapshot::{self, Parts, Shares};
-use crate::config::{Config, ConfigError, Flags, GroupPolicySection, Word};
+use crate::config::{Config, ConfigError, Flags, Word};
 use crate::exceptions::ExceptionStore;
 use crate::explain::{self, LetIn};
 use crate::group_policy::{GroupPolicy, GroupPolicyStore};
@@ -253,17 +253,10 @@ impl Control {
         &self.group_policy
     }
 
-    /// What is needed to ask for Group Policy: the section, the role, the host's name,
-    /// the state folder.
-    pub(crate) async fn group_policy_sources(&self) -> (GroupPolicySection, Role, String, State) {
+    /// What is needed to ask for Group Policy: the configuration and the state folder.
+    pub(crate) async fn group_policy_sources(&self) -> (Config, State) {
         let in_force = self.in_force.lock().await;
-        let config = &in_force.config;
-        (
-            config.group_policy.clone(),
-            config.policy.role,
-            snapshot::netbios_name(config),
-            in_force.sources.state.clone(),
-        )
+        (in_force.config.clone(), in_force.sources.state.clone())
     }
 
     /// Reads the configuration and the users again. What is wrong leaves the old
@@ -482,9 +475,9 @@ impl Control {
 
     /// Another process asked for Group Policy and kept the answer.
     async fn apply_stored_group_policy(&self) {
-        let (section, _, host, state) = self.group_policy_sources().await;
+        let (config, state) = self.group_policy_sources().await;
         let store = GroupPolicyStore::new(state);
-        match store.load(&section, &host) {
+        match store.load(&config.group_policy, &snapshot::netbios_name(&config)) {
             Ok(stored) => {
                 let layers = stored
                     .as_ref()

@@ -5,10 +5,10 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_directory::join::{Join, append, join};
+use countersign_directory::join::{Join, Keytab, join};
 use countersign_server::config::snapshot::netbios_name;
 use countersign_server::config::{Config, DEFAULT_KEYTAB};
-use countersign_server::state::write_whole;
+use countersign_server::group_policy::write_keytab;
 
 use crate::Outcome;
 use crate::output::say;
@@ -53,8 +53,9 @@ pub(crate) fn run(arguments: &JoinArguments) -> Outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(failed(error)),
     };
-    let checked = append(&old, &[]).ok_or_else(|| format!("{}: no keytab", keytab.display()))?;
-    write_whole(keytab, &checked).map_err(failed)?;
+    let no_keytab = |error| format!("{}: {error}", keytab.display());
+    let checked = Keytab::parse(&old).map_err(no_keytab)?;
+    write_keytab(keytab, &checked.to_bytes()).map_err(failed)?;
     let name = arguments
         .account
         .clone()
@@ -77,10 +78,18 @@ pub(crate) fn run(arguments: &JoinArguments) -> Outcome {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
     let joined = runtime
         .block_on(join(&wanted, &arguments.user, &password))
-        .map_err(|error| error.to_string())?;
-    let whole = append(&checked, &joined.entries)
-        .ok_or_else(|| format!("{}: no keytab", keytab.display()))?;
-    write_whole(keytab, &whole).map_err(failed)?;
+        .map_err(|error| match error.remedy() {
+            Some(remedy) => format!("{error}\n  what helps: {remedy}"),
+            None => error.to_string(),
+        })?;
+    let whole = checked.with(&joined.entries).map_err(no_keytab)?;
+    write_keytab(keytab, &whole.to_bytes()).map_err(|error| {
+        format!(
+            "{}: {error}; {} has a new password that nobody knows: join again with --reset",
+            keytab.display(),
+            joined.computer
+        )
+    })?;
     let what = if joined.new {
         "joined as"
     } else {
@@ -92,7 +101,7 @@ pub(crate) fn run(arguments: &JoinArguments) -> Outcome {
         keytab.display()
     ));
     say(&format!(
-        "in the configuration:\n\n[group-policy]\ndomain = \"{domain}\"\naccount = \"{}$\"\nkeytab = \"{}\"",
+        "in the configuration:\n\n[group-policy]\ndomain = \"{domain}\"\naccount = \"{}$\"\nkeytab = \"{}\"\nmachine-password-days = 30",
         name.to_uppercase(),
         keytab.display()
     ));

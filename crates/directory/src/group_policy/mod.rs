@@ -2,6 +2,7 @@
 //!
 //! Deciding is [`countersign_policy::group_policy`]; here is the asking.
 
+mod ask;
 mod object;
 mod path;
 mod run;
@@ -9,4 +10,7 @@ mod sysvol;
 
 pub use path::SysvolPath;
 pub use run::{Run, run};
-pub use sysvol::{SmbSysvol, Sysvol};
+pub use sysvol::{Content, SmbSysvol, Sysvol};
+
+#[cfg(test)]
+mod tests;

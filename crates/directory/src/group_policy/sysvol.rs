@@ -20,17 +20,28 @@ const SMB: u16 = 445;
 /// How long a controller may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What a controller has of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The whole of it.
+    Bytes(Vec<u8>),
+    /// There is none.
+    Absent,
+    /// There is one that cannot be had, and why: it is too large, or not for this machine.
+    Refused(String),
+}
+
 /// Where files of SYSVOL come from.
 pub trait Sysvol: Send {
-    /// A whole file of a controller's SYSVOL; `None`: there is none.
+    /// A file of a controller's SYSVOL.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When the controller does not answer, or is none.
     fn read(
         &mut self,
         controller: &Controller,
         path: &SysvolPath,
-    ) -> impl Future<Output = Result<Option<Vec<u8>>, Error>> + Send;
+    ) -> impl Future<Output = Result<Content, Error>> + Send;
 }
 
 /// SYSVOL over our own SMB client.
@@ -102,32 +113,37 @@ impl SmbSysvol {
 }
 
 impl Sysvol for SmbSysvol {
-    async fn read(
-        &mut self,
-        controller: &Controller,
-        path: &SysvolPath,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let wrong = |what: String| Error::Sysvol {
-            path: format!(r"\\{}\sysvol\{path}", controller.host),
-            what,
-        };
+    async fn read(&mut self, controller: &Controller, path: &SysvolPath) -> Result<Content, Error> {
         // The first folder is the domain, see `SysvolPath::parse`.
         let realm = path.names().first().map(|domain| domain.to_uppercase());
         let share = self.share(controller, &realm.unwrap_or_default()).await?;
         let name = path.to_string();
+        let answer = |error: countersign_client::Error| match error.kind() {
+            ErrorKind::NotFound => Ok(Content::Absent),
+            ErrorKind::PermissionDenied
+            | ErrorKind::SharingViolation
+            | ErrorKind::Locked
+            | ErrorKind::IsADirectory => Ok(Content::Refused(error.to_string())),
+            // It says which file.
+            _ => Err(Error::Sysvol {
+                path: format!(r"\\{}\sysvol", controller.host),
+                what: error.to_string(),
+            }),
+        };
         let largest = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX);
+        let too_large = || Content::Refused(format!("it is larger than {largest} bytes"));
         match share.metadata(&name).await {
-            Ok(metadata) if metadata.len() > largest => {
-                return Err(wrong(format!("it is larger than {largest} bytes")));
+            Ok(metadata) if metadata.is_dir() => {
+                return Ok(Content::Refused("it is a folder".to_owned()));
             }
+            Ok(metadata) if metadata.len() > largest => return Ok(too_large()),
             Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(wrong(error.to_string())),
+            Err(error) => return answer(error),
         }
         match share.read(&name).await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(wrong(error.to_string())),
+            Ok(bytes) if bytes.len() > MAX_BYTES => Ok(too_large()),
+            Ok(bytes) => Ok(Content::Bytes(bytes)),
+            Err(error) => answer(error),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! [RFC 3962]: keys of AES of a password.
+//! [RFC 3962] and [RFC 4757]: the keys of a password.
 
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes::{Aes128, Aes256};
+use countersign_auth::NtHash;
 use countersign_gssapi::Zeroizing;
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
@@ -19,18 +20,26 @@ pub(super) struct Key {
     pub(super) bytes: Zeroizing<Vec<u8>>,
 }
 
-/// The keys of a password: aes256-cts-hmac-sha1-96 and aes128-cts-hmac-sha1-96.
-pub(super) fn of(password: &str, salt: &str) -> [Key; 2] {
-    [
-        Key {
-            kind: 18,
-            bytes: derive(password, salt, ITERATIONS, 32),
-        },
-        Key {
-            kind: 17,
-            bytes: derive(password, salt, ITERATIONS, 16),
-        },
-    ]
+/// aes256-cts-hmac-sha1-96.
+pub(super) const AES_256: u16 = 18;
+/// aes128-cts-hmac-sha1-96.
+pub(super) const AES_128: u16 = 17;
+/// rc4-hmac.
+pub(super) const RC4: u16 = 23;
+
+/// The keys of a password of these types; types of another kind are left out.
+pub(super) fn of(password: &str, salt: &str, kinds: &[u16]) -> Vec<Key> {
+    let key = |kind: u16| {
+        let bytes = match kind {
+            AES_256 => derive(password, salt, ITERATIONS, 32),
+            AES_128 => derive(password, salt, ITERATIONS, 16),
+            // [RFC 4757] 2: the NT hash.
+            RC4 => Zeroizing::new(NtHash::from_password(password).as_bytes().to_vec()),
+            _ => return None,
+        };
+        Some(Key { kind, bytes })
+    };
+    kinds.iter().copied().filter_map(key).collect()
 }
 
 /// string-to-key, [RFC 3962] 4: DK(PBKDF2, "kerberos").
@@ -133,6 +142,13 @@ mod tests {
         ] {
             assert_eq!(hex(&derive("password", salt, iterations, length)), key);
         }
+    }
+
+    #[test]
+    fn rc4_is_the_nt_hash() {
+        let keys = of("Password", "unused", &[RC4, 1]);
+        assert_eq!(keys.len(), 1);
+        assert_eq!(hex(&keys[0].bytes), "a4f49c406510bdcab6824ee7c30fd852");
     }
 
     #[test]

@@ -3,18 +3,20 @@
 
 mod keys;
 mod keytab;
+pub mod rotate;
 
-use countersign_gssapi::{Credential, Library, Zeroizing};
+use countersign_gssapi::{Credential, ErrorKind, Library, Zeroizing};
 
 use crate::error::Error;
-use crate::ldap::{Change, Filter, Ldap, Limits, Machine, Scope, Search};
+use crate::ldap::{Change, Entry, Filter, Ldap, Limits, Machine, Scope, Search};
 use crate::locate::Locator;
 
-pub use keytab::append;
+pub use keytab::{Keytab, LARGEST_KEYTAB, Newest};
 
-/// WORKSTATION_TRUST_ACCOUNT and ACCOUNTDISABLE, [MS-ADTS] 2.2.16.
+/// WORKSTATION_TRUST_ACCOUNT, ACCOUNTDISABLE and PASSWD_NOTREQD, [MS-ADTS] 2.2.16.
 const WORKSTATION: u32 = 0x1000;
 const DISABLED: u32 = 0x0002;
+const NO_PASSWORD: u32 = 0x0020;
 /// AES-128 and AES-256, [MS-KILE] 2.2.7.
 const ENCRYPTION_TYPES: u32 = 0x18;
 /// Characters of the password.
@@ -42,7 +44,7 @@ pub struct Join<'a> {
 pub struct Joined {
     /// The account's distinguished name.
     pub computer: String,
-    /// The entries for the keytab; see [`append`].
+    /// The entries for the keytab; see [`Keytab::with`].
     pub entries: Zeroizing<Vec<u8>>,
     /// The account is new.
     pub new: bool,
@@ -67,18 +69,22 @@ pub async fn join(wanted: &Join<'_>, administrator: &str, password: &str) -> Res
         false => format!("{administrator}@{realm}"),
     };
     let secret = Zeroizing::new(password.to_owned());
-    let credential = tokio::task::spawn_blocking(move || -> Result<Credential, Error> {
-        Ok(Credential::from_password(
-            Library::load()?,
-            &principal,
-            &secret,
-        )?)
+    let refused = |why: countersign_gssapi::Error| match why.kind() {
+        ErrorKind::NoCredential | ErrorKind::UnknownPrincipal => Error::Missing(format!(
+            "the domain does not let {administrator} in by that name and password: {why}"
+        )),
+        _ => Error::Kerberos(why).at(format!("logging on as {administrator}")),
+    };
+    let credential = tokio::task::spawn_blocking(move || {
+        let library = Library::load().map_err(Error::NoKerberos)?;
+        Ok(Credential::from_password(library, &principal, &secret))
     })
     .await
-    .map_err(|error| Error::peer("logging on", error.to_string()))??;
+    .map_err(|error| Error::peer("logging on", error.to_string()))?
+    .and_then(|made| made.map_err(refused))?;
     let locator = Locator {
         controller: wanted.controller.map(str::to_owned),
-        site: None,
+        ..Locator::default()
     };
     let controller = locator.locate(&domain).await?;
     let somebody = Machine::with(credential.into(), administrator, &domain);
@@ -90,10 +96,72 @@ pub async fn join(wanted: &Join<'_>, administrator: &str, password: &str) -> Res
         &somebody,
         limits,
     )
-    .await?;
+    .await
+    .map_err(|error| match error {
+        Error::Kerberos(why) if why.kind() == ErrorKind::NoCredential => refused(why),
+        other => other.at(format!("LDAP at {}", controller.host)),
+    })?;
     let joined = account(&mut ldap, wanted, &name, &domain, &realm).await;
     ldap.close().await;
     joined
+}
+
+/// [MS-KILE] 3.1.1.2: the salt of a machine's account.
+fn salt(account: &str, domain: &str) -> String {
+    let name = account.trim_end_matches('$').to_lowercase();
+    let domain = domain.to_lowercase();
+    format!("{}host{name}.{domain}", domain.to_uppercase())
+}
+
+fn text(text: impl Into<String>) -> Vec<Vec<u8>> {
+    vec![text.into().into_bytes()]
+}
+
+/// An account that is there, when it may be taken over: that of a member. A controller's or
+/// a trust's has a name of the same kind, and would be wrecked by a new password.
+async fn take_over(
+    ldap: &mut Ldap,
+    wanted: &Join<'_>,
+    entry: &Entry,
+    services: &[String],
+) -> Result<u32, Error> {
+    let account = entry.text("sAMAccountName").unwrap_or_default();
+    let refuse = |why: &str| Error::Missing(format!("{account}, {}, {why}", entry.dn));
+    if !wanted.reset {
+        return Err(refuse(
+            "is there already: its password is only changed when that is asked for (--reset)",
+        ));
+    }
+    let flags = entry
+        .number("userAccountControl")
+        .and_then(|flags| u32::try_from(flags).ok())
+        .ok_or_else(|| refuse("has no userAccountControl that can be read"))?;
+    if flags & WORKSTATION == 0 {
+        return Err(refuse(
+            "is not the account of a member but of a controller, a trust or a user: it is left \
+             alone",
+        ));
+    }
+    let has = |name: &str| {
+        let mut values = entry.values("servicePrincipalName").iter();
+        values.any(|value| value.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let missing: Vec<Vec<u8>> = services
+        .iter()
+        .filter(|name| !has(name))
+        .map(|name| name.clone().into_bytes())
+        .collect();
+    let mut changes = Vec::new();
+    if !missing.is_empty() {
+        changes.push(Change::Add("servicePrincipalName", missing));
+    }
+    if entry.value("dNSHostName").is_none() {
+        changes.push(Change::Replace("dNSHostName", text(wanted.host)));
+    }
+    if !changes.is_empty() {
+        ldap.modify(&entry.dn, &changes).await?;
+    }
+    Ok(flags & !(DISABLED | NO_PASSWORD))
 }
 
 async fn account(
@@ -114,10 +182,14 @@ async fn account(
             base: &base,
             scope: Scope::Subtree,
             filter: Filter::equals("sAMAccountName", &account),
-            attributes: &["cn"],
+            attributes: &[
+                "sAMAccountName",
+                "userAccountControl",
+                "servicePrincipalName",
+                "dNSHostName",
+            ],
         })
         .await?;
-    let text = |text: String| vec![text.into_bytes()];
     let services: Vec<String> = ["HOST", "cifs"]
         .iter()
         .flat_map(|service| {
@@ -127,14 +199,10 @@ async fn account(
             ]
         })
         .collect();
-    let (dn, new) = match found.first() {
-        Some(entry) if wanted.reset => (entry.dn.clone(), false),
+    let (dn, new, flags) = match found.first() {
         Some(entry) => {
-            return Err(Error::Missing(format!(
-                "there is an account {account} already, {}: its password is only changed when \
-                 that is asked for",
-                entry.dn
-            )));
+            let flags = take_over(ldap, wanted, entry, &services).await?;
+            (entry.dn.clone(), false, flags)
         }
         None => {
             let unit = match wanted.unit {
@@ -147,13 +215,13 @@ async fn account(
                 .map(|one| one.clone().into_bytes())
                 .collect();
             let attributes = [
-                ("objectClass", text("computer".to_owned())),
+                ("objectClass", text("computer")),
                 ("sAMAccountName", text(account.clone())),
                 (
                     "userAccountControl",
                     text((WORKSTATION | DISABLED).to_string()),
                 ),
-                ("dNSHostName", text(wanted.host.to_owned())),
+                ("dNSHostName", text(wanted.host)),
                 ("servicePrincipalName", spn),
                 (
                     "msDS-SupportedEncryptionTypes",
@@ -161,7 +229,7 @@ async fn account(
                 ),
             ];
             ldap.add(&dn, &attributes).await?;
-            (dn, true)
+            (dn, true, WORKSTATION)
         }
     };
     let password = keys::password(PASSWORD)
@@ -177,7 +245,7 @@ async fn account(
     ldap.modify(
         &dn,
         &[
-            Change::Replace("userAccountControl", text(WORKSTATION.to_string())),
+            Change::Replace("userAccountControl", text(flags.to_string())),
             Change::Replace("msDS-SupportedEncryptionTypes", encryption),
         ],
     )
@@ -186,10 +254,20 @@ async fn account(
     let version = entry
         .and_then(|entry| entry.number("msDS-KeyVersionNumber"))
         .and_then(|version| u32::try_from(version).ok())
-        .ok_or_else(|| Error::Missing(format!("{dn} has no key version that can be read")))?;
-    // [MS-KILE] 3.1.1.2: the salt of a machine's account.
-    let salt = format!("{realm}host{}.{domain}", name.to_lowercase());
-    let keys = keys::of(&password, &salt);
+        .ok_or_else(|| {
+            Error::Missing(format!(
+                "{dn} has no key version that can be read; it has a new password that nobody \
+                 knows: join again with --reset"
+            ))
+        })?;
+    let keys = keys::of(
+        &password,
+        &salt(&account, domain),
+        &[keys::AES_256, keys::AES_128],
+    );
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     let mut entries = Zeroizing::new(Vec::new());
     let lower = ["host", "cifs"].iter().flat_map(|service| {
         [
@@ -201,7 +279,7 @@ async fn account(
     principals.extend(lower.filter(|one| !services.contains(one)));
     for principal in &principals {
         for key in &keys {
-            keytab::entry(&mut entries, principal, realm, version, key);
+            keytab::entry(&mut entries, principal, realm, version, now, key);
         }
     }
     Ok(Joined {

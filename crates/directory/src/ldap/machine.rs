@@ -33,6 +33,13 @@ impl Machine {
     /// Without Kerberos on this machine, or without such keys.
     pub fn from_keytab(domain: &str, account: &str, keytab: &Path) -> Result<Machine, Error> {
         let library = Library::load()?;
+        // The library's own words for this are poor.
+        if let Err(error) = std::fs::File::open(keytab) {
+            return Err(Error::Keytab {
+                path: keytab.to_owned(),
+                what: error.to_string(),
+            });
+        }
         let account = format!("{}$", account.trim_end_matches('$'));
         let realm = domain.to_uppercase();
         let mut first = None;
@@ -51,10 +58,12 @@ impl Machine {
                 }
             }
         }
-        Err(first.map_or_else(
+        let error = first.map_or_else(
             || Error::Missing("no name of the account".to_owned()),
             Error::Kerberos,
-        ))
+        );
+        let step = format!("keytab {}, {account}@{realm}", keytab.display());
+        Err(error.at(step))
     }
 
     /// An account whose credential is at hand.

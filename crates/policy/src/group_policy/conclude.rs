@@ -96,6 +96,7 @@ pub fn conclude(plan: &Plan, files: &BTreeMap<String, Files>) -> Result<Conclusi
     let mut speakers: Vec<Speaker<'_>> = Vec::new();
     for step in &plan.steps {
         let mut notes = step.notes.clone();
+        let mut problems = Vec::new();
         let mut versions = step.directory_version.map(|version| Versions {
             directory: version.machine(),
             sysvol: None,
@@ -119,7 +120,7 @@ pub fn conclude(plan: &Plan, files: &BTreeMap<String, Files>) -> Result<Conclusi
                     ));
                 }
                 if let Some(read) = read.filter(|_| !empty) {
-                    notes.extend(read.problems.iter().cloned());
+                    problems.clone_from(&read.problems);
                 }
                 match read {
                     _ if empty => Fate::Filtered(Filtered::Empty),
@@ -127,7 +128,7 @@ pub fn conclude(plan: &Plan, files: &BTreeMap<String, Files>) -> Result<Conclusi
                         why: "its files were not read".to_owned(),
                     }),
                     Some(read) if !read.problems.is_empty() && read.values.values.is_empty() => {
-                        let why = notes.pop().unwrap_or_default();
+                        let why = std::mem::take(&mut problems).join("; ");
                         Fate::Filtered(Filtered::Unreadable { why })
                     }
                     Some(Files { values, .. }) => {
@@ -154,6 +155,7 @@ pub fn conclude(plan: &Plan, files: &BTreeMap<String, Files>) -> Result<Conclusi
             link_number: step.link_number,
             fate,
             versions,
+            problems,
             notes,
         });
     }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::exchange::pol::RegistryPolicy;
 use crate::exchange::{Document, Flaws, Format, Item};
 use crate::settings::{Settings, Value};
@@ -16,7 +18,8 @@ const ALLOW_EXCEPTIONS: &str = "AllowExceptions";
 const REG_DWORD: u32 = 4;
 
 /// Something a Group Policy object can say that is obeyed here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Key {
     /// One of the four settings, or an audit switch.
     Item(Item),
@@ -33,9 +36,27 @@ impl fmt::Display for Key {
     }
 }
 
+impl From<Key> for String {
+    fn from(key: Key) -> String {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = crate::settings::ParseError;
+
+    fn try_from(text: String) -> Result<Key, Self::Error> {
+        if text == ALLOW_EXCEPTIONS {
+            return Ok(Key::AllowExceptions);
+        }
+        text.parse().map(Key::Item)
+    }
+}
+
 /// What one object says. "Not defined", where it is said, takes back what weaker
 /// objects said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Values {
     /// What it says.
     pub values: BTreeMap<Key, Value>,
@@ -65,11 +86,17 @@ impl Values {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
     /// The file is not understood.
-    #[error("{0}: {1}")]
+    #[error("{}", places(.0, .1))]
     File(&'static str, Flaws),
     /// Registry.pol has something other than a REG_DWORD of 0 or 1.
     #[error("Registry.pol: {0} is no REG_DWORD of 0 or 1")]
     Registry(Key),
+}
+
+/// `GptTmpl.inf:7:12: what is wrong`, all of them in one line.
+fn places(file: &str, flaws: &Flaws) -> String {
+    let all = flaws.0.iter().map(|flaw| format!("{file}:{flaw}"));
+    all.collect::<Vec<_>>().join("; ")
 }
 
 fn items(document: &Document) -> Values {

@@ -1,11 +1,14 @@
 //! [MS-GPOL] 2.2.4: the attributes of a groupPolicyContainer.
 
+use serde::{Deserialize, Serialize};
+
 use super::access::Dacl;
 use super::dn::DistinguishedName;
 use super::gpt::GptVersion;
 
 /// A client side extension that is obeyed here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Extension {
     /// [MS-GPSB]: security settings, GptTmpl.inf.
     Security,

@@ -125,6 +125,9 @@ pub struct Considered {
     pub fate: Fate,
     /// Versions, when the object was found.
     pub versions: Option<Versions>,
+    /// Files of it that cannot be used, with line and column, and what is obeyed instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
     /// What should be looked at: versions that differ, a filter that is missing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -524,8 +524,36 @@ fn templates() {
         let swapped = TEMPLATE.replace(" = 4 , 1", bad);
         assert!(template_values(swapped.as_bytes()).is_err(), "{bad}");
     }
+    let two = TEMPLATE
+        .replace(" = 4 , 1", "=4,yes")
+        .replace("=4,\"0x0\"", "=4,2");
+    let error = template_values(two.as_bytes()).unwrap_err().to_string();
+    assert!(error.starts_with("GptTmpl.inf:4:"), "{error}");
+    assert!(
+        error.contains("; GptTmpl.inf:5:") && !error.contains('\n'),
+        "{error}"
+    );
     assert!(template_values(b"").is_err());
     assert_eq!(template_values(b"[Version]").unwrap(), Values::default());
+}
+
+#[test]
+fn what_was_said_is_kept_as_text() {
+    let mut values = template_values(TEMPLATE.as_bytes()).unwrap();
+    values.values.insert(Key::AllowExceptions, Value::Disabled);
+    values.values.insert(
+        Key::Item(Item::Audit(AuditSwitch::Smb1Access)),
+        Value::NotDefined,
+    );
+    let mut last = LastGood::default();
+    let said = Said { version: 3, values };
+    last.insert("x", Extension::Security, said.clone());
+    let text = serde_json::to_string(&last).unwrap();
+    let back: LastGood = serde_json::from_str(&text).unwrap();
+    assert_eq!(back, last, "{text}");
+    assert_eq!(back.get("x", Extension::Security), Some(&said));
+    assert_eq!(back.get("x", Extension::Registry), None);
+    assert!(serde_json::from_str::<LastGood>(&text.replace("server-always", "other")).is_err());
 }
 
 fn pol(entries: &[(&str, &str, u32, &[u8])]) -> Vec<u8> {

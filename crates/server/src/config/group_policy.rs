@@ -9,6 +9,8 @@ use super::reader::section;
 
 /// Where the machine's keys are when nothing is said.
 pub const DEFAULT_KEYTAB: &str = "/etc/krb5.keytab";
+/// Most days between two passwords: Windows' own limit.
+pub(super) const PASSWORD_DAYS: u32 = 999;
 /// Shortest and longest time between two refreshes: those of Windows, 7 s and 45 days.
 pub const REFRESH_SECONDS: std::ops::RangeInclusive<u32> = 7..=45 * 24 * 3600;
 
@@ -28,6 +30,10 @@ section! {
         refresh_seconds: Option<u32> = None;
         /// The domain controller to ask, by its DNS name, instead of those that DNS names.
         controller: Option<String> = None;
+        /// Days after which the machine gives its account a new password, as Windows does
+        /// after 30; the keytab gets the new keys. 0: never, which is right where another
+        /// program uses the account too and changes its password itself.
+        machine_password_days: u32 = 0;
     }
 }
 
@@ -97,6 +103,11 @@ mod tests {
             ),
             ("domain = \"a.b\"\nrefresh-seconds = 6", "not between"),
             ("domain = \"a.b\"\nrefresh-seconds = 4000000", "not between"),
+            (
+                "domain = \"a.b\"\nmachine-password-days = 1000",
+                "more than 999",
+            ),
+            ("machine-password-days = 30", "no `domain`"),
             ("domain = \"a.b\"\nsite = \"x\"", "site"),
         ] {
             let error = parse(section).unwrap_err();

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::fields::Word;
 use super::flags::check_share_name;
-use super::group_policy::REFRESH_SECONDS;
+use super::group_policy::{PASSWORD_DAYS, REFRESH_SECONDS};
 use super::reader::{Problem, Reader, Wrong, twice};
 use super::schema::Config;
 
@@ -229,7 +229,17 @@ impl Checker<'_> {
                 format!("{seconds} is not between {least} and {most}"),
             );
         }
+        if section.machine_password_days > PASSWORD_DAYS {
+            wrong(
+                "machine-password-days",
+                format!(
+                    "{} is more than {PASSWORD_DAYS}",
+                    section.machine_password_days
+                ),
+            );
+        }
         let other = section.account.is_some()
+            || section.machine_password_days > 0
             || section.keytab.is_some()
             || section.controller.is_some()
             || section.refresh_seconds.is_some();

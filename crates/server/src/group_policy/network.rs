@@ -7,6 +7,9 @@ use tokio::net::UnixDatagram;
 /// RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
+/// Most messages thrown away at once.
+const MOST_FORGOTTEN: usize = 10_000;
+
 /// Pause after an error.
 const SETTLE: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -36,6 +39,20 @@ impl NetworkChanges {
         }
         NetworkChanges {
             socket: socket.ok(),
+        }
+    }
+
+    /// What was heard until now does not matter any more.
+    pub(super) fn forget(&mut self) {
+        let mut buffer = [0; 8192];
+        if let Some(socket) = &self.socket {
+            // Lost changes are reported once, and read on behind.
+            for _ in 0..MOST_FORGOTTEN {
+                match socket.try_recv(&mut buffer) {
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                    _ => {}
+                }
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! What was applied last: used at the start and while no controller answers.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use countersign_policy::GroupPolicyLayers;
-use countersign_policy::group_policy::Conclusion;
+use countersign_policy::group_policy::{Conclusion, LastGood};
 use serde::{Deserialize, Serialize};
 
 use crate::config::snapshot::netbios_name;
@@ -30,8 +31,17 @@ pub struct Stored {
     pub refreshed: u64,
     /// When what it says last changed, seconds since 1970.
     pub changed: u64,
+    /// When the account's password was last changed, seconds since 1970.
+    #[serde(default)]
+    pub password_set: Option<u64>,
+    /// The version of the account's keys in the directory.
+    #[serde(default)]
+    pub key_version: Option<u32>,
     /// What it says, and what became of every object.
     pub conclusion: Conclusion,
+    /// What files of objects said when they could last be read.
+    #[serde(default)]
+    pub last_good: LastGood,
     /// What should be looked at.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -76,7 +86,14 @@ impl GroupPolicyStore {
         };
         let stored: Stored = serde_json::from_str(&text).map_err(|error| StateError {
             path,
-            source: error.into(),
+            source: io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "{error}; it holds what Group Policy said last and cannot be used: \
+                     `countersign policy gpo refresh` fetches it anew, or remove it to go on \
+                     without"
+                ),
+            ),
         })?;
         let account = section.account(host).to_lowercase();
         let ours = stored.domain.eq_ignore_ascii_case(domain) && stored.account == account;
@@ -104,6 +121,32 @@ impl GroupPolicyStore {
     /// As [`GroupPolicyStore::load`].
     pub fn layers_of(&self, config: &Config) -> Result<GroupPolicyLayers, StateError> {
         self.layers(&config.group_policy, &netbios_name(config))
+    }
+
+    /// A lock that whoever refreshes holds from the first question to the last word: of two
+    /// refreshes at once the later one asks later, and so knows better. It is waited for.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub async fn refreshing(&self) -> Result<File, StateError> {
+        /// How often it is tried.
+        const AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
+        self.state.create()?;
+        let path = self.state.file("group-policy-refresh.lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StateError::at(&path))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(AGAIN).await,
+                Err(TryLockError::Error(error)) => return Err(StateError::at(&path)(error)),
+            }
+        }
     }
 
     /// Keeps what is applied now.
@@ -142,9 +185,24 @@ mod tests {
             computer: "CN=files,DC=lab,DC=example".to_owned(),
             refreshed: 2,
             changed: 1,
+            password_set: Some(3),
+            key_version: Some(2),
             conclusion: Conclusion::default(),
+            last_good: LastGood::default(),
             notes: Vec::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn one_refresh_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = GroupPolicyStore::new(State::at(Some(folder.path())));
+        let first = store.refreshing().await.unwrap();
+        let second =
+            tokio::time::timeout(std::time::Duration::from_millis(200), store.refreshing());
+        assert!(second.await.is_err(), "it waits");
+        drop(first);
+        store.refreshing().await.unwrap();
     }
 
     #[test]
@@ -169,7 +227,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = GroupPolicyStore::new(State::at(Some(folder.path())));
         fs::write(store.path(), "{").unwrap();
-        assert!(store.layers(&section("lab.example"), "files").is_err());
+        let error = store.layers(&section("lab.example"), "files").unwrap_err();
+        assert!(error.to_string().contains("policy gpo refresh"), "{error}");
         let off = GroupPolicySection::default();
         assert!(store.layers(&off, "files").is_ok());
     }

@@ -6,15 +6,20 @@ use clap::Subcommand;
 use countersign_policy::group_policy::Considered;
 use countersign_server::admin::{Answer, Request, ask_all};
 use countersign_server::config::snapshot::netbios_name;
-use countersign_server::group_policy::{GroupPolicyStatus, GroupPolicyStore, refresh_once};
+use countersign_server::group_policy::{
+    GroupPolicyStatus, GroupPolicyStore, change_password, password_status, refresh_once,
+};
 use serde_json::{Map, Value as Json, json};
 
 use crate::Outcome;
 use crate::arguments::Place;
-use crate::output::{complain, date, printable, say, say_json, table};
+use crate::output::{date, printable, say, say_json, span, table};
 
-/// How long a server may take to ask a domain controller and to act.
-const PATIENCE: Duration = Duration::from_secs(140);
+/// How long a server may take to ask a domain controller and to act: a refresh that is under
+/// way comes first.
+const PATIENCE: Duration = Duration::from_secs(260);
+/// Days after which Windows changes the password of a machine's account.
+const WINDOWS_DAYS: u64 = 30;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum GpoCommand {
@@ -35,6 +40,12 @@ pub(crate) enum GpoCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Give the machine's account a new password now; the keytab gets the new keys and keeps
+    /// those before them
+    Password {
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 pub(crate) fn run(command: GpoCommand) -> Outcome {
@@ -49,6 +60,7 @@ pub(crate) fn run(command: GpoCommand) -> Outcome {
             show(&servers, json)
         }
         GpoCommand::Refresh { place, json } => refresh(&place, json),
+        GpoCommand::Password { place } => password(&place),
     }
 }
 
@@ -73,15 +85,31 @@ fn kept(place: &Place) -> Result<GroupPolicyStatus, String> {
     let (state, config) = place.state()?;
     let host = netbios_name(&config);
     let section = &config.group_policy;
-    let applied = GroupPolicyStore::new(state)
+    let applied = GroupPolicyStore::new(state.clone())
         .load(section, &host)
         .map_err(|error| error.to_string())?;
     Ok(GroupPolicyStatus {
         domain: section.domain.clone(),
         account: section.domain.is_some().then(|| section.account(&host)),
+        password: password_status(section, &host, &state, applied.as_ref()),
         applied,
         ..GroupPolicyStatus::default()
     })
+}
+
+fn password(place: &Place) -> Outcome {
+    let (state, config) = place.state()?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    let changed = runtime
+        .block_on(change_password(&config, &state))
+        .map_err(|error| printable(&error.to_string()))?;
+    say(&format!(
+        "new password for {}; keys of version {} in {}, those before them stay there",
+        changed.principal,
+        changed.version,
+        config.group_policy.keytab().display()
+    ));
+    Ok(())
 }
 
 fn refresh(place: &Place, json: bool) -> Outcome {
@@ -92,7 +120,7 @@ fn refresh(place: &Place, json: bool) -> Outcome {
         let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
         runtime
             .block_on(refresh_once(&config.group_policy, &host, &state))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| failed(&error.to_string(), error.remedy().as_deref()))?;
         return show(&[(None, kept(place)?)], json);
     }
     show(&servers, json)?;
@@ -104,10 +132,21 @@ fn refresh(place: &Place, json: bool) -> Outcome {
             ));
         }
         if let Some(error) = &status.error {
-            return Err(format!("server {pid}: {error}"));
+            let why = failed(error, status.remedy.as_deref());
+            return Err(format!("server {pid}: {why}"));
         }
     }
     Ok(())
+}
+
+/// What happened, and what to do about it.
+fn failed(error: &str, remedy: Option<&str>) -> String {
+    let mut text = printable(error);
+    if let Some(remedy) = remedy {
+        text.push_str("\n  what helps: ");
+        text.push_str(&printable(remedy));
+    }
+    text
 }
 
 fn show(servers: &[Shown], json: bool) -> Outcome {
@@ -137,52 +176,140 @@ fn show(servers: &[Shown], json: bool) -> Outcome {
             Some(pid) => say(&format!("server {pid}")),
             None => say("no server is running; what was applied last:"),
         }
-        for line in lines(status) {
+        for line in lines(status, now()) {
             say(&line);
-        }
-        if let Some(error) = &status.error {
-            complain(error);
         }
     }
     Ok(())
 }
 
-fn lines(status: &GroupPolicyStatus) -> Vec<String> {
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// A time, and how far away it is.
+fn when(at: u64, now: u64) -> String {
+    match at.cmp(&now) {
+        std::cmp::Ordering::Greater => format!("{}, in {}", date(at), span(at - now)),
+        _ => format!("{}, {} ago", date(at), span(now - at)),
+    }
+}
+
+/// The state in one line, first of all: right or wrong, and what is in force.
+fn state(status: &GroupPolicyStatus, now: u64) -> Vec<String> {
+    let refreshing = if status.refreshing {
+        "; a refresh is under way"
+    } else {
+        ""
+    };
+    let Some(error) = &status.error else {
+        return match &status.applied {
+            Some(applied) => vec![format!(
+                "state: applied, refreshed {}{refreshing}",
+                when(applied.refreshed, now)
+            )],
+            None => vec![format!("state: nothing was applied yet{refreshing}")],
+        };
+    };
+    let mut lines = vec![format!(
+        "state: FAILED {} time(s) in a row, last {}{refreshing}",
+        status.failures,
+        status
+            .last_attempt
+            .map_or_else(|| "-".to_owned(), |at| when(at, now)),
+    )];
+    lines.push(format!("  why: {}", printable(error)));
+    if let Some(remedy) = &status.remedy {
+        lines.push(format!("  what helps: {}", printable(remedy)));
+    }
+    lines.push(match &status.applied {
+        Some(applied) => format!(
+            "  in force: what was applied {}",
+            when(applied.refreshed, now)
+        ),
+        None => "  in force: nothing of Group Policy, since nothing was ever applied".to_owned(),
+    });
+    lines
+}
+
+/// The machine's password: who changes it, and what is wrong with it.
+fn password_lines(status: &GroupPolicyStatus, now: u64) -> Vec<String> {
+    let password = &status.password;
+    let Some(set) = password.set else {
+        return Vec::new();
+    };
+    let age = now.saturating_sub(set) / 86_400;
+    let who = match password.days {
+        0 => "this machine does not change it (`machine-password-days` is 0)".to_owned(),
+        days => format!("changed every {days} days"),
+    };
+    let mut lines = vec![format!(
+        "machine password: of {}, {age} days old, {who}",
+        date(set)
+    )];
+    if password.days == 0 && age > WINDOWS_DAYS {
+        lines.push(format!(
+            "  warning: Windows would have changed it after {WINDOWS_DAYS} days. Where no other \
+             program uses the account, set `machine-password-days = {WINDOWS_DAYS}`"
+        ));
+    }
+    if let (Some(ours), Some(theirs)) = (password.keytab_version, password.directory_version) {
+        lines.push(format!(
+            "  keys: version {ours} in the keytab, {theirs} in the directory"
+        ));
+    }
+    if password.pending {
+        lines.push(
+            "  a change has not come to its end; the next refresh finds out which keys are right"
+                .to_owned(),
+        );
+    }
+    if let Some(error) = &password.error {
+        lines.push(format!("  it could not be changed: {}", printable(error)));
+    }
+    lines
+}
+
+fn lines(status: &GroupPolicyStatus, now: u64) -> Vec<String> {
     let Some(domain) = &status.domain else {
         return vec![
             "no Group Policy: the configuration has no `[group-policy]` with a `domain`".to_owned(),
         ];
     };
-    let when = |seconds: Option<u64>| seconds.map_or_else(|| "-".to_owned(), date);
     let mut lines = vec![format!(
         "domain {}, account {}",
         printable(domain),
         printable(status.account.as_deref().unwrap_or("-"))
     )];
-    if status.last_attempt.is_some() {
-        lines.push(format!(
-            "last tried {}, failures since {}, next {}",
-            when(status.last_attempt),
-            status.failures,
-            when(status.next)
-        ));
+    lines.extend(state(status, now));
+    if let Some(next) = status.next {
+        lines.push(format!("next refresh: {}", when(next, now)));
     }
+    lines.extend(password_lines(status, now));
     let Some(applied) = &status.applied else {
-        lines.push("nothing was applied yet".to_owned());
         return lines;
     };
     lines.push(format!(
-        "refreshed {} from {}, site {}; last change {}",
-        date(applied.refreshed),
+        "from {}, site {}; last change {}",
         printable(&applied.controller),
         printable(applied.site.as_deref().unwrap_or("-")),
-        date(applied.changed)
+        when(applied.changed, now)
     ));
     lines.push(format!("computer {}", printable(&applied.computer)));
     for note in &applied.notes {
         lines.push(format!("note: {}", printable(note)));
     }
     let considered = applied.conclusion.considered.iter();
+    for one in considered.clone() {
+        for problem in &one.problems {
+            lines.push(format!(
+                "error in {}: {}",
+                printable(&one.gpo.name),
+                printable(problem)
+            ));
+        }
+    }
     let rows: Vec<Vec<String>> = considered.map(row).collect();
     lines.push(String::new());
     if rows.is_empty() {
@@ -221,6 +348,9 @@ fn row(considered: &Considered) -> Vec<String> {
         },
     );
     let mut state = printable(&considered.fate.to_string());
+    if !considered.problems.is_empty() {
+        state.push_str(" WITH ERRORS, see above");
+    }
     for note in &considered.notes {
         state.push_str("; ");
         state.push_str(&printable(note));
@@ -236,4 +366,70 @@ fn row(considered: &Considered) -> Vec<String> {
         versions,
         state,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_server::group_policy::PasswordStatus;
+
+    const DAY: u64 = 86_400;
+
+    fn failing() -> GroupPolicyStatus {
+        GroupPolicyStatus {
+            domain: Some("lab.example".to_owned()),
+            account: Some("FILES$".to_owned()),
+            last_attempt: Some(100 * DAY),
+            error: Some("LDAP at dc1.lab.example: closed\u{1b}[2J".to_owned()),
+            remedy: Some("look at it".to_owned()),
+            failures: 3,
+            next: Some(100 * DAY + 40),
+            password: PasswordStatus {
+                set: Some(60 * DAY),
+                ..PasswordStatus::default()
+            },
+            ..GroupPolicyStatus::default()
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first_with_what_helps() {
+        let text = lines(&failing(), 100 * DAY + 10).join("\n");
+        for wanted in [
+            "state: FAILED 3 time(s) in a row",
+            "why: LDAP at dc1.lab.example: closed\u{FFFD}[2J",
+            "what helps: look at it",
+            "in force: nothing of Group Policy",
+            "next refresh: 1970-04-11 00:00:40Z, in 30s",
+            "40 days old, this machine does not change it",
+            "warning: Windows would have changed it",
+        ] {
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_password_somebody_changes_is_no_warning() {
+        let mut status = failing();
+        status.password.days = 30;
+        status.password.error = Some("refused".to_owned());
+        let text = lines(&status, 100 * DAY).join("\n");
+        assert!(!text.contains("warning"), "{text}");
+        assert!(text.contains("changed every 30 days"), "{text}");
+        assert!(text.contains("could not be changed: refused"), "{text}");
+    }
+
+    #[test]
+    fn a_first_refresh_is_no_lack_of_configuration() {
+        let status = GroupPolicyStatus {
+            domain: Some("lab.example".to_owned()),
+            refreshing: true,
+            ..GroupPolicyStatus::default()
+        };
+        let text = lines(&status, 0).join("\n");
+        assert!(
+            text.contains("nothing was applied yet; a refresh is under way"),
+            "{text}"
+        );
+    }
 }
