@@ -1,6 +1,7 @@
-"""Presents Kerberos tickets to a server as no honest client would: ADDRESS PORT CACHE SPN WHAT...
+"""Presents Kerberos tickets to a server as no honest client would: ADDRESS PORT CACHE SPN DIALECTS WHAT...
 
-The ticket for SPN is taken from a ticket cache; each WHAT is tried on connections of its own (SMB 2.1):
+The ticket for SPN is taken from a ticket cache; each WHAT is tried on connections of its own in each of DIALECTS
+(NT1,SMB2_02,SMB2_10,SMB3_00,SMB3_02,SMB3_11):
   honest       once, as it should be
   replay       the same token twice
   skew=SECONDS an authenticator of another time
@@ -8,7 +9,7 @@ The ticket for SPN is taken from a ticket cache; each WHAT is tried on connectio
   flipped      a byte of the ticket changed
   mic          a wrong proof of the list of mechanisms
   second       Kerberos as the second mechanism of the list, its token in the second message
-Prints WHAT and the last status of each try, in hexadecimal.
+Prints the dialect, WHAT and the last status of each try, in hexadecimal.
 """
 import datetime
 import os
@@ -23,7 +24,7 @@ from impacket.krb5.types import KerberosTime, Principal, Ticket
 from pyasn1.codec.der import decoder, encoder
 from pyasn1.type.univ import noValue
 
-address, port, cache, spn = sys.argv[1:5]
+address, port, cache, spn, dialects = sys.argv[1:6]
 KRB5 = bytes.fromhex("06092a864886f712010202")
 SPNEGO = bytes.fromhex("06062b0601050502")
 OTHER = bytes.fromhex("06062a0304050607")
@@ -81,22 +82,42 @@ def resp(token):
 
 
 class Connection:
-    def __init__(self):
+    def __init__(self, dialect):
         self.s = socket.create_connection((address, int(port)), 20)
         self.mid = 0
         self.session = 0
-        body = struct.pack("<HHHHI16sQH", 36, 1, 1, 0, 0, os.urandom(16), 0, 0x0210)
+        self.smb1 = dialect == "NT1"
+        if self.smb1:
+            offered = b"\2NT LM 0.12\0"
+            assert self.call1(0x72, b"\0" + struct.pack("<H", len(offered)) + offered) == 0
+            return
+        number = {"SMB2_02": 0x0202, "SMB2_10": 0x0210, "SMB3_00": 0x0300, "SMB3_02": 0x0302, "SMB3_11": 0x0311}[dialect]
+        contexts, behind = b"\0" * 8, b""
+        if number == 0x0311:
+            # SHA-512, with a salt; behind the dialects, at a multiple of eight.
+            contexts = struct.pack("<IHH", 104, 1, 0)
+            behind = b"\0\0" + struct.pack("<HHIHHH", 1, 38, 0, 1, 32, 1) + os.urandom(32)
+        body = struct.pack("<HHHHI16s8sH", 36, 1, 1, 0, 0, os.urandom(16), contexts, number) + behind
         assert self.call(0, body) == 0
+
+    def call1(self, command, body):
+        header = struct.pack("<4sBIBHH8sHHHHH", b"\xffSMB", command, 0, 0x18, 0xC801, 0, b"", 0, 0, 1, self.session, self.mid)
+        self.mid += 1
+        answer = self.exchange(header + body)
+        self.session = struct.unpack_from("<H", answer, 28)[0]
+        return struct.unpack_from("<I", answer, 5)[0]
 
     def call(self, command, body):
         header = struct.pack("<4sHHIHHIIQIIQ16s", b"\xfeSMB", 64, 0, 0, command, 31, 0, 0, self.mid, 0xFEFF, 0,
                              self.session, b"")
         self.mid += 1
-        self.s.sendall(struct.pack(">I", len(header) + len(body)) + header + body)
-        size = struct.unpack(">I", self.read(4))[0]
-        answer = self.read(size)
+        answer = self.exchange(header + body)
         self.session = struct.unpack_from("<Q", answer, 40)[0]
         return struct.unpack_from("<I", answer, 8)[0]
+
+    def exchange(self, message):
+        self.s.sendall(struct.pack(">I", len(message)) + message)
+        return self.read(struct.unpack(">I", self.read(4))[0])
 
     def read(self, n):
         out = b""
@@ -108,30 +129,35 @@ class Connection:
         return out
 
     def setup(self, token):
+        if self.smb1:
+            words = struct.pack("<BBHHHHIHII", 0xFF, 0, 0, 65535, 2, 1, 0, len(token), 0, 0x8000005C)
+            rest = token + b"\0" * 5
+            return self.call1(0x73, bytes([12]) + words + struct.pack("<H", len(rest)) + rest)
         return self.call(1, struct.pack("<HBBIIHHQ", 25, 0, 1, 0, 0, 88, len(token), 0) + token)
 
 
-def attempt(what):
+def attempt(what, dialect):
     if what == "honest":
-        return [Connection().setup(init(ap_req()))]
+        return [Connection(dialect).setup(init(ap_req()))]
     if what == "replay":
         token = init(ap_req())
-        return [Connection().setup(token), Connection().setup(token)]
+        return [Connection(dialect).setup(token), Connection(dialect).setup(token)]
     if what.startswith("skew="):
-        return [Connection().setup(init(ap_req(int(what[5:]))))]
+        return [Connection(dialect).setup(init(ap_req(int(what[5:]))))]
     if what == "truncated":
-        return [Connection().setup(init(ap_req()[:-10]))]
+        return [Connection(dialect).setup(init(ap_req()[:-10]))]
     if what == "flipped":
         token = bytearray(ap_req())
         token[len(token) // 3] ^= 1
-        return [Connection().setup(init(bytes(token)))]
+        return [Connection(dialect).setup(init(bytes(token)))]
     if what == "mic":
-        return [Connection().setup(init(ap_req(), mic=b"\4\4\0\0" + b"\xff" * 24))]
+        return [Connection(dialect).setup(init(ap_req(), mic=b"\4\4\0\0" + b"\xff" * 24))]
     if what == "second":
-        c = Connection()
+        c = Connection(dialect)
         return [c.setup(init(ap_req(), (OTHER, KRB5))), c.setup(resp(ap_req()))]
     raise SystemExit(what + "?")
 
 
-for what in sys.argv[5:]:
-    print(what, *("%08x" % status for status in attempt(what)))
+for dialect in dialects.split(","):
+    for what in sys.argv[6:]:
+        print(dialect, what, *("%08x" % status for status in attempt(what, dialect)))

@@ -1,8 +1,10 @@
 """What an administrator does to Group Policy, step by step, as JSON on the command
 line: [["create", NAME], ["link", NAME, DN, OPTIONS], ["unlink", NAME, DN],
 ["set", NAME, {SETTING: 0 or 1 or null}], ["registry", NAME, {VALUE: NUMBER}],
-["flags", NAME, N], ["deny", NAME, ACCOUNT], ["block", DN, 0 or 1], ["ou", DN],
-["move", ACCOUNT, DN]]. DN may be "domain" or "site". The last line printed is {NAME: GUID}.
+["flags", NAME, N], ["deny", NAME, ACCOUNT], ["only", NAME, ACCOUNT], ["block", DN, 0 or 1],
+["ou", DN], ["move", ACCOUNT, DN], ["group", NAME, [MEMBER]], ["file", NAME, PATH, TEXT or null],
+["version", NAME, N] (the directory's alone), ["attribute", ACCOUNT, NAME, VALUE], ["wmi", NAME, QUERY], ["delete", NAME] (the object in the
+directory; links to it stay)]. DN may be "domain" or "site". The last line printed is {NAME: GUID}.
 
 The objects are made by samba-tool; links are appended, so the last one overrules
 the others of its container; files are written over SMB and versions raised as the
@@ -112,6 +114,57 @@ def deny(name, account):
     replace(gpo.dn, ["sd_flags:1:4"], nTSecurityDescriptor=packed)
 
 
+def only(name, account):
+    """Apply Group Policy for nobody but this account or group; everybody may still read."""
+    gpo = find(name)
+    sid = db.search(BASE, ldb.SCOPE_SUBTREE, f"(sAMAccountName={ldb.binary_encode(account)})", attrs=["objectSid"])
+    sid = str(ndr_unpack(security.dom_sid, sid[0]["objectSid"][0]))
+    domain = security.dom_sid(db.get_domain_sid())
+    sddl = ndr_unpack(security.descriptor, gpo["nTSecurityDescriptor"][0]).as_sddl(domain)
+    sddl = re.sub(rf"\(OA;[^;]*;CR;{APPLY};;AU\)", f"(OA;CI;CR;{APPLY};;{sid})", sddl, flags=re.I)
+    assert sid in sddl, sddl
+    replace(gpo.dn, ["sd_flags:1:4"], nTSecurityDescriptor=ndr_pack(security.descriptor.from_sddl(sddl, domain)))
+
+
+def group(name, members):
+    if not db.search(BASE, ldb.SCOPE_SUBTREE, f"(sAMAccountName={ldb.binary_encode(name)})", attrs=["cn"]):
+        db.newgroup(name)
+    db.add_remove_group_members(name, members, add_members_operation=True)
+
+
+def raw_file(name, path, text):
+    folder = Folder(find(name))
+    if text is None:
+        folder.smb.unlink(f"{folder.root}\\{path}")
+    else:
+        folder.write(path, text.encode())
+
+
+def version(name, number):
+    replace(find(name).dn, versionNumber=str(number))
+
+
+def attribute(account, name, value):
+    found = db.search(BASE, ldb.SCOPE_SUBTREE, f"(sAMAccountName={ldb.binary_encode(account)})", attrs=["cn"])[0]
+    replace(found.dn, **{name: value})
+
+
+def wmi(name, query):
+    number = "{11111111-2222-3333-4444-555555555555}"
+    above = f"CN=SOM,CN=WMIPolicy,CN=System,{BASE}"
+    dn = f"CN={number},{above}"
+    if query and not db.search(BASE, ldb.SCOPE_SUBTREE, f"(msWMI-ID={number})", attrs=["cn"]):
+        db.add({
+            "dn": dn, "objectClass": "msWMI-Som", "msWMI-ID": number, "msWMI-Name": "never here", "msWMI-Parm1": "x",
+            "msWMI-Parm2": query, "msWMI-Author": "x", "msWMI-ChangeDate": "x", "msWMI-CreationDate": "x",
+        })
+    replace(find(name).dn, gPCWQLFilter=f"[{DNS};{number};0]" if query else None)
+
+
+def delete(name):
+    db.delete(find(name).dn, ["tree_delete:1"])
+
+
 class Folder:
     """The object's folder in SYSVOL, over signed SMB."""
 
@@ -201,7 +254,8 @@ def ou(dn):
 
 STEPS = {
     "create": create, "link": link, "unlink": unlink, "set": set_security, "registry": set_registry,
-    "flags": flags, "deny": deny, "block": block, "ou": ou, "move": move,
+    "flags": flags, "deny": deny, "block": block, "ou": ou, "move": move, "only": only, "group": group,
+    "file": raw_file, "version": version, "attribute": attribute, "wmi": wmi, "delete": delete,
 }
 for verb, *args in json.loads(sys.argv[1]):
     STEPS[verb](*args)

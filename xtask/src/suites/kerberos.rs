@@ -159,7 +159,12 @@ impl Place<'_> {
                 tally.check(&format!("the keytab's keys sign all, {name}"), result);
             }
         }
-        self.aes_128(tally, PORT, &server)?;
+        self.one_type(tally, PORT, &server, "aes128-cts-hmac-sha1-96")?;
+        // A service whose controller knows nothing but RC4: ticket and session key.
+        self.types_of_files("4")?;
+        let rc4 = self.one_type(tally, PORT, &server, "arcfour-hmac");
+        self.types_of_files("28")?;
+        rc4?;
         tally.check(
             "who is logged on, and in which groups",
             self.who(&server, PORT),
@@ -182,26 +187,49 @@ impl Place<'_> {
         Ok(file)
     }
 
-    /// Keys of 16 bytes instead of 32.
-    fn aes_128(&self, tally: &mut Tally, port: u16, server: &Server) -> Res<()> {
-        let etype = "aes128-cts-hmac-sha1-96";
+    /// What the domain believes the file server to understand, [MS-KILE] 2.2.7.
+    fn types_of_files(&self, types: &str) -> Res<()> {
+        let step = serde_json::json!([[
+            "attribute",
+            "FILES$",
+            "msDS-SupportedEncryptionTypes",
+            types
+        ]]);
+        let made = self.lab.python("group_policy.py", &[&step.to_string()]);
+        made.map(drop)
+    }
+
+    /// Keys of 16 bytes instead of 32, of one encryption type.
+    fn one_type(&self, tally: &mut Tally, port: u16, server: &Server, etype: &str) -> Res<()> {
         let conf = self.krb5_conf(
-            "aes-128-krb5.conf",
-            &format!(" default_tgs_enctypes = {etype}\n permitted_enctypes = {etype}\n"),
+            &format!("{etype}-krb5.conf"),
+            &format!(
+                " allow_rc4 = true\n default_tgs_enctypes = {etype}\n permitted_enctypes = {etype}\n"
+            ),
         )?;
         let conf = conf.display().to_string();
         let get = format!("alice && kvno -q cifs/{FILES_HOST} && klist -e");
-        let cache = self.folder.join("aes-128");
+        let cache = self.folder.join(etype);
         let mut c = self.lab.command("sh");
         c.args(["-c", &format!("echo '{USER_PASSWORD}' | kinit {get}")])
             .env("KRB5_CONFIG", &conf)
             .env("KRB5CCNAME", format!("FILE:{}", cache.display()));
         let made = run_program(c, LIMIT)?;
-        if !made.stdout.contains(&format!("Etype (skey, tkt): {etype}")) {
-            tally.fail("a ticket with AES-128", &made.tail());
+        let last = made
+            .stdout
+            .lines()
+            .rfind(|line| line.contains("(skey, tkt):"));
+        let types = last
+            .and_then(|line| line.split_once("tkt):"))
+            .unwrap_or_default()
+            .1;
+        let (session, ticket) = types.split_once(',').unwrap_or_default();
+        let rc4 = etype == "arcfour-hmac";
+        if !session.contains(etype) || (rc4 && !ticket.contains(etype)) {
+            tally.fail(&format!("a ticket with {etype}"), &made.tail());
             return Ok(());
         }
-        for dialect in ["NT1", "SMB2_10", "SMB3_11"] {
+        for dialect in DIALECTS {
             let mut c = self.smbclient(port, dialect, &Logon::Cache(&cache));
             c.env("KRB5_CONFIG", &conf).args(["-c", "ls"]);
             let out = run_program(c, LIMIT)?;
@@ -209,7 +237,7 @@ impl Place<'_> {
                 true => Ok(()),
                 false => Err(format!("{} {}", out.tail(), last_line(&server.log()))),
             };
-            tally.check(&format!("a ticket with AES-128, {dialect}"), result);
+            tally.check(&format!("a ticket with {etype}, {dialect}"), result);
         }
         Ok(())
     }
@@ -330,11 +358,12 @@ impl Place<'_> {
         service: &str,
         what: &[&str],
     ) -> Res<Vec<String>> {
+        let dialects = DIALECTS.join(",");
         let mut c = self.lab.command(python);
         c.arg(testdata("interop/kerberos_peer.py"))
             .args([SERVER_ADDRESS, &port.to_string()])
             .arg(cache)
-            .arg(service)
+            .args([service, &dialects])
             .args(what);
         let out = run_program(c, LIMIT)?;
         if out.ok() {
@@ -394,22 +423,27 @@ impl Place<'_> {
         ];
         let names: Vec<&str> = cases.iter().map(|(name, _)| *name).collect();
         let seen = self.present(python, PORT, &long, &service, &names)?;
-        for (name, expected) in cases {
-            let line = seen.iter().find(|l| l.split(' ').next() == Some(name));
-            let result = match line {
-                Some(line) if line == expected => Ok(()),
-                other => Err(format!("{other:?}, not {expected}")),
-            };
-            tally.check(&format!("token, {name}"), result);
+        for dialect in DIALECTS {
+            for (name, expected) in cases {
+                let begin = format!("{dialect} {name} ");
+                let line = seen.iter().find(|l| l.starts_with(&begin));
+                let result = match line {
+                    Some(line) if *line == format!("{dialect} {expected}") => Ok(()),
+                    other => Err(format!("{other:?}, not {expected}")),
+                };
+                tally.check(&format!("token, {name}, {dialect}"), result);
+            }
         }
         let end = SHORT + Duration::from_secs(4);
         std::thread::sleep(end.saturating_sub(begun.elapsed()));
         let late = self.present(python, PORT, &short, &service, &["honest"])?;
-        let result = match late.first().map(String::as_str) {
-            Some("honest c000006d") => Ok(()),
-            _ => Err(format!("{late:?}")),
-        };
-        tally.check("an expired ticket", result);
+        for dialect in DIALECTS {
+            let result = match late.contains(&format!("{dialect} honest c000006d")) {
+                true => Ok(()),
+                false => Err(format!("{late:?}")),
+            };
+            tally.check(&format!("an expired ticket, {dialect}"), result);
+        }
         for (dialect, mut talk) in sessions {
             let expired = talk.say(
                 "ls",
@@ -461,7 +495,7 @@ impl Place<'_> {
             return Ok(());
         }
         let server = self.setup("wrong", PORT, &keytab)?.start()?;
-        for dialect in ["NT1", "SMB3_11"] {
+        for dialect in DIALECTS {
             let out = self.run(PORT, dialect, "ls")?;
             let told = server
                 .log()
@@ -495,7 +529,7 @@ impl Place<'_> {
             .env("FAKETIME", "+10m")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
             .start()?;
-        for dialect in ["NT1", "SMB3_11"] {
+        for dialect in DIALECTS {
             let out = self.run(PORT, dialect, "ls")?;
             let refused = out.text().contains("NT_STATUS_TIME_DIFFERENCE_AT_DC");
             let result = match !out.ok() && refused {

@@ -7,15 +7,19 @@
     reason = "JSON values answer null for what is missing"
 )]
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+mod account;
+mod content;
+mod middle;
+mod oracle;
+
 use super::Context;
 use crate::Res;
-use crate::lab::{ADMIN_PASSWORD, DC_ADDRESS, DC_HOST, DNS_DOMAIN, Lab, SERVER_ADDRESS};
+use crate::lab::{DC_ADDRESS, DC_HOST, DNS_DOMAIN, Lab, SERVER_ADDRESS};
 use crate::process::run as run_program;
 use crate::report::Tally;
 use crate::server::{PASSWORD, Server, Setup, USER};
@@ -58,17 +62,22 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
         .inside(lab, &format!("{SERVER_ADDRESS}:0"));
     let server = setup.start()?;
     tally.check("order, filtering, reasons", scene.first());
-    tally.check("samba-tool finds the same objects", scene.oracle());
+    tally.check("samba-tool finds the same objects", scene.samba_tool());
+    tally.check("net ads gpo list finds the same objects", scene.net_ads());
+    tally.check("several refreshes at once", scene.at_once());
     tally.check(
         "a change reaches the next connection",
         scene.change(&server),
     );
     tally.check("blocked inheritance", scene.blocked());
     tally.check("removed objects are undone", scene.undone());
+    content::run(tally, &scene, &server);
     tally.check("the controller gone and back", scene.gone());
     tally.check("the server", server.stop());
     tally.check("a restart without a controller", scene.restart(&setup));
-    tally.check("join", scene.join(&folder));
+    tally.check("a damaged cache", scene.damaged_cache(&setup));
+    middle::run(tally, &scene, &folder)?;
+    account::run(tally, &scene, &folder)?;
     tally.check("the scene is taken down", scene.clear());
     Ok(())
 }
@@ -278,50 +287,6 @@ impl Scene<'_> {
         }
     }
 
-    /// Objects that apply through the domain or a unit, in the eyes of samba-tool, which
-    /// knows neither sites nor what is switched off in an object, and asks for the right
-    /// to read where Apply Group Policy is asked for.
-    fn oracle(&self) -> Res<()> {
-        let mut c = self.lab.command("samba-tool");
-        c.args(["gpo", "list", "FILES$", "-H"])
-            .arg(format!("ldap://{DC_HOST}"));
-        c.arg("-U").arg(format!("Administrator%{ADMIN_PASSWORD}"));
-        c.arg("-s").arg(self.lab.folder().join("client.conf"));
-        let out = run_program(c, LIMIT)?;
-        if !out.ok() {
-            return Err(out.tail());
-        }
-        let theirs: BTreeSet<String> = out
-            .stdout
-            .lines()
-            .filter_map(|line| {
-                line.split_once('{')?
-                    .1
-                    .split_once('}')
-                    .map(|(guid, _)| guid)
-            })
-            .map(|guid| format!("{{{}}}", guid.to_uppercase()))
-            .collect();
-        let status = self.json(&["policy", "gpo", "status", "--json"])?;
-        let considered = status["applied"]["conclusion"]["considered"].as_array();
-        let ours: BTreeSet<String> = considered
-            .into_iter()
-            .flatten()
-            .filter(|one| one["gpo"]["kind"] != "site")
-            .filter(|one| {
-                let fate = &one["fate"];
-                let beyond = ["empty", "machine-part-off", "apply-denied"];
-                fate["is"] == "applied" || beyond.iter().any(|code| fate["code"] == *code)
-            })
-            .filter_map(|one| one["gpo"]["guid"].as_str().map(str::to_owned))
-            .collect();
-        if ours == theirs {
-            Ok(())
-        } else {
-            Err(format!("ours {ours:?}, theirs {theirs:?}"))
-        }
-    }
-
     /// A client that does not sign, over SMB1: let in or not.
     fn unsigned(&self, server: &Server) -> Res<bool> {
         let mut c = self.lab.command("smbclient");
@@ -455,52 +420,43 @@ impl Scene<'_> {
         checked?.stop()
     }
 
-    /// A new account, whose keys log on and open a ticket for its service; not made twice.
-    fn join(&self, folder: &Path) -> Res<()> {
-        let keytab = folder.join("joined.keytab").display().to_string();
-        let join = |more: &[&str]| {
-            let mut c = self.lab.command(self.binary);
-            c.args([
-                "join",
-                DNS_DOMAIN,
-                "--account",
-                "joined",
-                "--keytab",
-                &keytab,
-            ]);
-            c.args(more).env("COUNTERSIGN_PASSWORD", ADMIN_PASSWORD);
-            run_program(c, LIMIT)
-        };
-        let cache = format!("FILE:{}", folder.join("joined.cache").display());
-        let works = || -> Res<()> {
-            let service = format!("cifs/joined.{DNS_DOMAIN}");
-            for args in [
-                &["kinit", "-c", &cache, "-k", "-t", &keytab, "JOINED$"][..],
-                &["kvno", "-c", &cache, "-k", &keytab, &service],
-            ] {
-                let mut c = self.lab.command(args.first().copied().unwrap_or_default());
-                c.args(args.iter().skip(1));
-                let out = run_program(c, LIMIT)?;
-                if !out.ok() {
-                    return Err(format!("{args:?}: {}", out.tail()));
-                }
+    /// Several at once, beside the server's own: all are answered, by one state.
+    fn at_once(&self) -> Res<()> {
+        let results: Vec<Res<Value>> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..6).map(|_| scope.spawn(|| self.refresh())).collect();
+            all.into_iter()
+                .map(|one| one.join().unwrap_or_else(|_| Err("a panic".to_owned())))
+                .collect()
+        });
+        for result in results {
+            let status = result?;
+            if status["error"] != Value::Null || status["refreshing"] != false {
+                return Err(format!("one of several: {status}"));
             }
-            Ok(())
-        };
-        let first = join(&[])?;
-        if !first.ok() {
-            return Err(first.tail());
         }
-        works()?;
-        if join(&[])?.ok() {
-            return Err("an account that is there is taken over".to_owned());
+        Ok(())
+    }
+
+    /// A file that is damaged keeps the server from starting, and a refresh mends it.
+    fn damaged_cache(&self, setup: &Setup) -> Res<()> {
+        let file = self.state.join("group-policy.json");
+        std::fs::write(&file, b"{\"domain\": \"lab").map_err(|e| e.to_string())?;
+        match setup.start() {
+            Ok(_) => return Err("a server starts without what it is to obey".to_owned()),
+            Err(why) if why.contains("policy gpo refresh") => {}
+            Err(why) => return Err(format!("it says nothing of the remedy: {why}")),
         }
-        works()?;
-        let again = join(&["--reset"])?;
-        if !again.ok() {
-            return Err(again.tail());
+        self.refresh()?;
+        let server = setup.start()?;
+        self.expect("server-always", "enabled", "ou", "At servers")?;
+        // While it runs, what it has in force stays, and is written anew.
+        std::fs::write(&file, b"damaged").map_err(|e| e.to_string())?;
+        self.expect("server-always", "enabled", "ou", "At servers")?;
+        self.refresh()?;
+        if !std::fs::read_to_string(&file).is_ok_and(|text| text.contains("At servers")) {
+            return Err("the file stays damaged".to_owned());
         }
-        works()
+        server.stop()
     }
 
     fn clear(&self) -> Res<()> {
