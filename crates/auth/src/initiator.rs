@@ -311,6 +311,15 @@ impl NtlmMechanism {
             random: Some(random),
         }
     }
+
+    /// The same at this time; see [`NtlmInitiator::at`].
+    #[must_use]
+    pub fn at(mut self, time: [u8; 8]) -> Self {
+        if let NtlmState::Start(client) = self.state {
+            self.state = NtlmState::Start(Box::new(client.at(time)));
+        }
+        self
+    }
 }
 
 impl MechanismInitiator for NtlmMechanism {

@@ -44,6 +44,7 @@ pub struct NtlmInitiator {
     negotiate: Vec<u8>,
     flags: NegotiateFlags,
     target: Option<String>,
+    time: [u8; 8],
 }
 
 /// A finished exchange.
@@ -92,7 +93,16 @@ impl NtlmInitiator {
             negotiate: message.encode(),
             flags,
             target,
+            time: [0; 8],
         }
+    }
+
+    /// The same at this time (a FILETIME as it stands on the wire). It is told to
+    /// servers that do not tell theirs, some of which refuse a response that is too old.
+    #[must_use]
+    pub fn at(mut self, time: [u8; 8]) -> Self {
+        self.time = time;
+        self
     }
 
     /// The NEGOTIATE message.
@@ -131,10 +141,17 @@ impl NtlmInitiator {
         }
 
         // The blob: the server's pairs, and ours behind them.
-        let timestamp = av::find(&challenge.target_info, av::TIMESTAMP);
+        let timestamp = av::find(&challenge.target_info, av::TIMESTAMP)
+            .and_then(|value| value.first_chunk::<8>());
         let mut list = AvList::default();
         for (id, value) in av::pairs(&challenge.target_info) {
-            list.push(id, value);
+            // What is ours to say nobody says in our place: MsvAvFlags without the
+            // bit, put into the CHALLENGE, would excuse the MIC.
+            let ours = matches!(id, av::FLAGS | av::TARGET_NAME | av::CHANNEL_BINDINGS);
+            let again = id == av::TIMESTAMP && timestamp.is_none();
+            if !ours && !again {
+                list.push(id, value);
+            }
         }
         if timestamp.is_some() {
             list.push(av::FLAGS, &av::FLAG_MIC.to_le_bytes());
@@ -143,7 +160,7 @@ impl NtlmInitiator {
             list.push_text(av::TARGET_NAME, target);
         }
         let mut blob = vec![1, 1, 0, 0, 0, 0, 0, 0];
-        blob.extend_from_slice(timestamp.unwrap_or(&[0; 8]));
+        blob.extend_from_slice(timestamp.unwrap_or(&self.time));
         blob.extend_from_slice(&random.challenge);
         blob.extend_from_slice(&[0; 4]);
         blob.extend(list.finish());
@@ -218,6 +235,61 @@ const VERSION: Version = Version([10, 0, 0x61, 0x4A, 0, 0, 0, 15]);
 mod tests {
     use super::*;
     use crate::ntlm::verify::promises_mic;
+
+    /// The NTLMv2 blob of an answer to a CHALLENGE with these pairs.
+    fn blob(info: AvList) -> (Vec<u8>, Authenticate) {
+        let who = NtlmCredentials {
+            user: "alice".into(),
+            domain: "D".into(),
+            nt_hash: NtHash::from_password("Passw0rd!"),
+            workstation: "W".into(),
+        };
+        let target = Some("cifs/server".to_owned());
+        let client = NtlmInitiator::new(who, NtlmInitiator::default_flags(), target).at([5; 8]);
+        let challenge = Challenge {
+            target_name: "S".into(),
+            flags: NtlmInitiator::default_flags(),
+            server_challenge: [1; 8],
+            target_info: info.finish(),
+            version: Some(VERSION),
+        };
+        let random = ClientRandom {
+            challenge: [2; 8],
+            session_key: Zeroizing::new([3; 16]),
+        };
+        let done = client.authenticate(&challenge.encode(), &random).unwrap();
+        let message = Authenticate::decode(&done.token, done.flags()).unwrap();
+        (message.nt_response[16..].to_vec(), message)
+    }
+
+    #[test]
+    fn nobody_excuses_the_mic() {
+        // CVE-2019-1166: somebody puts MsvAvFlags without the bit into the CHALLENGE.
+        let mut info = AvList::default();
+        info.push(av::FLAGS, &[0; 4]);
+        info.push(av::TIMESTAMP, &[7; 8]);
+        info.push_text(av::TARGET_NAME, "cifs/elsewhere");
+        let (blob, message) = blob(info);
+        assert!(promises_mic(&message.nt_response));
+        let pairs: Vec<_> = av::pairs(&blob[28..]).collect();
+        let of = |id| pairs.iter().filter(|(i, _)| *i == id).count();
+        assert_eq!((of(av::FLAGS), of(av::TARGET_NAME)), (1, 1));
+        let target = av::find(&blob[28..], av::TARGET_NAME).unwrap();
+        assert_eq!(target[10..12], *b"s\0");
+    }
+
+    #[test]
+    fn servers_that_tell_no_time_are_told_ours() {
+        let (blob_bytes, message) = blob(AvList::default());
+        assert_eq!(blob_bytes[8..16], [5; 8]);
+        assert_eq!(message.mic, None);
+        // A time of another length is none.
+        let mut info = AvList::default();
+        info.push(av::TIMESTAMP, &[7; 3]);
+        let (blob_bytes, _) = blob(info);
+        assert_eq!(blob_bytes[8..16], [5; 8]);
+        assert_eq!(av::find(&blob_bytes[28..], av::TIMESTAMP), None);
+    }
 
     #[test]
     fn a_timestamp_brings_a_mic_and_silences_lmv2() {
