@@ -22,6 +22,7 @@ pub const ORACLES: &[(&str, Oracle)] = &[
     ("smb2_reply", smb2_reply),
     ("smb1_message", smb1_message),
     ("create_contexts", create_contexts),
+    ("dfs_referral", dfs_referral),
     ("fscc", fscc),
     ("security_descriptor", security_descriptor),
     ("netbios", netbios),
@@ -122,8 +123,31 @@ pub fn smb2_reply(frame: &[u8]) {
             Command::WRITE => tried(WriteResponse::decode(m)),
             Command::IOCTL => tried(IoctlResponse::decode(m)),
             Command::QUERY_DIRECTORY => tried(QueryDirectoryResponse::decode(m)),
+            Command::QUERY_INFO => tried(QueryInfoResponse::decode(m)),
+            Command::CHANGE_NOTIFY => tried(ChangeNotifyResponse::decode(m)),
+            Command::OPLOCK_BREAK => tried(AnyBreak::decode(m)),
             _ => {}
         }
+    }
+}
+
+/// A DFS referral: what is read is written and read again as the same.
+pub fn dfs_referral(bytes: &[u8]) {
+    use countersign_wire::dfsc::{MAX_ENTRIES, ReferralRequest, ReferralResponse};
+    tried(ReferralRequest::decode(bytes));
+    let Ok(mut response) = ReferralResponse::decode(bytes) else {
+        return;
+    };
+    assert!(response.entries.len() <= MAX_ENTRIES);
+    for entry in &mut response.entries {
+        entry.version = entry.version.max(3);
+    }
+    let mut out = Vec::new();
+    if response
+        .encode(&mut countersign_wire::Writer::new(&mut out))
+        .is_some()
+    {
+        assert_eq!(ReferralResponse::decode(&out).as_ref(), Ok(&response));
     }
 }
 

@@ -1,5 +1,5 @@
 //! Bytes to types and back: NetBIOS session framing, [MS-CIFS], [MS-SMB],
-//! [MS-SMB2], [MS-FSCC], [MS-DTYP] and NTSTATUS.
+//! [MS-SMB2], [MS-FSCC], [MS-DFSC], [MS-DTYP] and NTSTATUS.
 //!
 //! No I/O, no state, no `unsafe`, and no panic on any input: every decoder
 //! reads through [`cursor::Reader`], which checks each length.
@@ -7,6 +7,7 @@
 
 pub mod civil;
 pub mod cursor;
+pub mod dfsc;
 pub mod dtyp;
 pub mod fscc;
 pub mod nbns;

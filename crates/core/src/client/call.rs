@@ -237,7 +237,8 @@ pub enum Call {
     LogonFinish(LogonKey),
     /// A logon of SMB1 without extended security. Answered with [`Answer::LoggedOn`].
     ClassicLogon(NtlmCredentials),
-    /// Ends the session.
+    /// Ends the session, and with it the connection: once it is answered, whatever
+    /// is still under way ends with [`CloseReason::LoggedOff`](super::CloseReason).
     Logoff,
     /// Connects to a share, by its bare name.
     TreeConnect {

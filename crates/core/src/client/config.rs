@@ -109,8 +109,8 @@ pub struct ClientLimits {
     pub queued_calls: usize,
     /// Messages in a compound that are taken from a server. Default 64.
     pub compound: usize,
-    /// Breaks and other notifications kept for the shell. Default 1024; more
-    /// are dropped, the oldest first.
+    /// Breaks kept for the shell until it takes them. Default 1024; what comes
+    /// on top is dropped.
     pub notifications: usize,
     /// Opens held by one connection. Default 65536.
     pub opens: usize,

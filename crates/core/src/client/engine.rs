@@ -197,7 +197,7 @@ pub trait Protocol: Send {
     fn handle_timeout(&mut self, link: &mut Link, now: Now);
 
     /// When [`Protocol::handle_timeout`] is wanted, in monotonic time.
-    fn next_timeout(&self) -> Option<Duration>;
+    fn next_timeout(&self, link: &Link) -> Option<Duration>;
 
     /// Longest message that may be read now.
     fn frame_limit(&self, link: &Link) -> usize;
@@ -329,7 +329,7 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Duration> {
         match self.link.closed {
             Some(_) => None,
-            None => self.protocol.next_timeout(),
+            None => self.protocol.next_timeout(&self.link),
         }
     }
 

@@ -75,6 +75,9 @@ pub enum CloseReason {
     /// The server ended the session.
     #[error("the server ended the session")]
     SessionDeleted,
+    /// We ended the session with LOGOFF; what was still asked for has no answer.
+    #[error("the session was ended here (LOGOFF) before this was answered")]
+    LoggedOff,
 }
 
 impl CloseReason {

@@ -25,3 +25,9 @@ pub use engine::{
     Engine, Event, Link, LoggedOn, LogonKind, Negotiated, PeerSigning, Protocol, Transfer,
 };
 pub use failure::{CloseReason, Failure};
+
+/// Whether what a server lists can be a name: one with a separator would lead
+/// elsewhere.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['\\', '/', '\0'])
+}

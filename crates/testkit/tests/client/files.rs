@@ -1,8 +1,8 @@
 //! Every call of the interface, in every dialect and protection.
 
 use countersign_core::client::{
-    Answer, Caching, Call, ClientConfig, Encryption, Failure, LockRange, OpenRequest, Payload,
-    TreeId,
+    Answer, Caching, Call, ClientConfig, CloseReason, Encryption, Failure, LockRange, OpenRequest,
+    Payload, TreeId,
 };
 use countersign_core::config::Dialect;
 use countersign_policy::Settings;
@@ -290,7 +290,7 @@ fn everything(config: ClientConfig) {
     duo.call(Call::Echo).unwrap();
     duo.call(Call::TreeDisconnect(tree)).unwrap();
     duo.call(Call::Logoff).unwrap();
-    assert_eq!(duo.closed, None);
+    assert_eq!(duo.closed, Some(CloseReason::LoggedOff));
 }
 
 #[test]

@@ -10,6 +10,7 @@
 mod attacks;
 mod files;
 mod fuzzing;
+mod hostile;
 
 use std::sync::Arc;
 

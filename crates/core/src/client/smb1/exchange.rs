@@ -464,12 +464,6 @@ impl Smb1 {
             .map(|p| p.sent)
             .min()
     }
-
-    /// When the connection has waited long enough.
-    pub(super) fn next_deadline(&self, link: &Link) -> Option<Duration> {
-        self.oldest()
-            .map(|sent| sent.saturating_add(link.config.limits.request_timeout))
-    }
 }
 
 /// The message of a request in front of its payload: buffer and start.

@@ -140,10 +140,13 @@ impl Smb1 {
 
     /// ECHO, [MS-CIFS] 3.2.4.29.
     pub(super) fn echo(&mut self, link: &mut Link, id: CallId) -> Result<(), Failure> {
-        let words = EchoWords { echo_count: 1 }.to_vec();
-        let request = Request::new(Command::ECHO, 0xFFFF, words, b"Countersign".to_vec());
-        self.send_simple(link, id, request);
+        self.send_simple(link, id, echo_request());
         Ok(())
+    }
+
+    /// An ECHO of the engine's own: a server that does not answer it is gone.
+    pub(super) fn echo_quietly(&mut self, link: &mut Link) {
+        self.send(link, None, echo_request(), |_, _, _| {});
     }
 
     /// Sends a request whose reply is only success or failure.
@@ -210,6 +213,11 @@ impl Smb1 {
         self.finish(link, id, Ok(Answer::Done));
         Ok(())
     }
+}
+
+fn echo_request() -> Request {
+    let words = EchoWords { echo_count: 1 }.to_vec();
+    Request::new(Command::ECHO, 0xFFFF, words, b"Countersign".to_vec())
 }
 
 pub(super) fn close_request(tid: u16, fid: u16) -> Request {

@@ -135,7 +135,13 @@ impl Smb1 {
                 let block = reply.block()?;
                 let words = WriteAndxResponseWords::decode(&mut block.words_after_andx())
                     .map_err(|_| reply.malformed())?;
-                match words.total() {
+                // The high half counts only where it was asked for: servers leave
+                // anything there.
+                let count = match u16::try_from(length) {
+                    Ok(_) => u32::from(words.count),
+                    Err(_) => words.total(),
+                };
+                match count {
                     count if usize::try_from(count).is_ok_and(|c| c <= length) => Ok(count),
                     _ => Err(reply.malformed()),
                 }

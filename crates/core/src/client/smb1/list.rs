@@ -20,6 +20,7 @@ use super::transaction::Transaction;
 use crate::client::call::{Answer, CallId, Granted, Listing, OpenId, Opened, PathRequest, Written};
 use crate::client::engine::Link;
 use crate::client::failure::Failure;
+use crate::client::is_name;
 
 /// Hidden, system, directories: everything.
 const ALL: u16 = 0x0016;
@@ -290,6 +291,9 @@ impl Smb1 {
             self.server.zone,
         )
         .map_err(|_| reply.malformed())?;
+        if entries.iter().any(|e| !is_name(&e.name)) {
+            return Err(reply.malformed());
+        }
         Ok(Listing { entries, end })
     }
 

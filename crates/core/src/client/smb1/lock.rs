@@ -32,6 +32,11 @@ impl Smb1 {
         if ranges.len() > room {
             return Err(Failure::Limit("too many ranges for one request"));
         }
+        if wait && self.server.requests < 2 {
+            return Err(Failure::Unsupported(
+                "the server takes one request at a time, and this one would keep the others out",
+            ));
+        }
         let mut kind = LockType::LARGE_FILES;
         kind.set(LockType::SHARED, first.exclusive == Some(false));
         let list: Vec<LockingRange> = ranges

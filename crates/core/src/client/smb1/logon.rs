@@ -87,7 +87,7 @@ impl Smb1 {
             native_lan_man: NATIVE.into(),
         };
         self.send_setup(link, id, &request, 12, move |me, link, reply| {
-            let answer = reply.and_then(|reply| me.token(link, &reply));
+            let answer = reply.and_then(|reply| me.token(&reply));
             if answer.is_err() {
                 me.logon = Logon::None;
             }
@@ -96,7 +96,7 @@ impl Smb1 {
         Ok(())
     }
 
-    fn token(&mut self, link: &Link, reply: &Reply) -> Result<Answer, Failure> {
+    fn token(&mut self, reply: &Reply) -> Result<Answer, Failure> {
         let finished = match reply.status {
             NtStatus::SUCCESS => true,
             NtStatus::MORE_PROCESSING_REQUIRED => false,
@@ -106,7 +106,7 @@ impl Smb1 {
             .map_err(|_| reply.malformed())?;
         self.uid = reply.header.uid;
         if finished {
-            self.take_native_lan_man(link, &response.native_lan_man);
+            self.take_native_lan_man(&response.native_lan_man);
             self.logon = Logon::Judged {
                 response: Box::new(reply.admitted.clone()),
                 action: response.action,
@@ -251,7 +251,7 @@ impl Smb1 {
             match response {
                 Ok((reply, response)) => {
                     me.uid = reply.header.uid;
-                    me.take_native_lan_man(link, &response.native_lan_man);
+                    me.take_native_lan_man(&response.native_lan_man);
                     let key = session_key.as_ref().map(|k| (k.as_bytes(), nt.as_slice()));
                     me.judge(link, id, &reply.admitted, response.action, key);
                 }
@@ -285,14 +285,11 @@ impl Smb1 {
             order: Order::Session,
             ..Request::new(Command::LOGOFF_ANDX, 0, Vec::new(), Vec::new())
         };
+        self.leaving = true;
         self.send(link, id, request, move |me, link, reply| {
-            let done = reply.and_then(Reply::success).map(|_| {
-                me.uid = 0;
-                me.trees.clear();
-                me.opens.clear();
-                Answer::Done
-            });
+            let done = reply.and_then(Reply::success).map(|_| Answer::Done);
             me.finish(link, id, done);
+            link.close(CloseReason::LoggedOff);
         });
         Ok(())
     }

@@ -66,6 +66,10 @@ pub struct Smb1 {
     opens: HashMap<OpenId, Open>,
     next_tree: u32,
     next_open: u64,
+    /// When the server was last heard.
+    heard: Duration,
+    /// LOGOFF was asked for: nothing else is any more.
+    leaving: bool,
 }
 
 impl Default for Smb1 {
@@ -97,6 +101,8 @@ impl Smb1 {
             opens: HashMap::new(),
             next_tree: 1,
             next_open: 1,
+            heard: Duration::ZERO,
+            leaving: false,
         }
     }
 
@@ -172,6 +178,7 @@ impl Protocol for Smb1 {
 
     fn receive(&mut self, link: &mut Link, frames: Vec<BytesMut>, now: Now) {
         self.now = now;
+        self.heard = now.monotonic;
         if self.logon.is_judged() && self.held.len().saturating_add(frames.len()) > HELD {
             link.close(CloseReason::Violation("messages in the middle of a logon"));
             return;
@@ -182,6 +189,10 @@ impl Protocol for Smb1 {
 
     fn submit(&mut self, link: &mut Link, id: CallId, call: Call, now: Now) {
         self.now = now;
+        if self.leaving {
+            link.done(id, Err(Failure::Closed(CloseReason::LoggedOff)));
+            return;
+        }
         if let Err(failure) = self.call(link, id, call) {
             self.finish(link, id, Err(failure));
         }
@@ -207,17 +218,28 @@ impl Protocol for Smb1 {
 
     fn handle_timeout(&mut self, link: &mut Link, now: Now) {
         self.now = now;
-        if self
-            .next_deadline(link)
+        if !self
+            .next_timeout(link)
             .is_some_and(|due| due <= now.monotonic)
         {
+            return;
+        }
+        if self.oldest().is_some() {
             link.close(CloseReason::Timeout);
+        } else {
+            // What may take its time is waited for; whether the server is still
+            // there is asked meanwhile.
+            self.heard = now.monotonic;
+            self.echo_quietly(link);
         }
     }
 
-    fn next_timeout(&self) -> Option<Duration> {
+    fn next_timeout(&self, link: &Link) -> Option<Duration> {
+        let timeout = link.config.limits.request_timeout;
+        let quiet = (!self.pending.is_empty()).then_some(self.heard);
         self.oldest()
-            .map(|sent| sent.saturating_add(self.server.patience))
+            .or(quiet)
+            .map(|since| since.saturating_add(timeout))
     }
 
     fn frame_limit(&self, link: &Link) -> usize {

@@ -1,7 +1,5 @@
 //! NEGOTIATE, [MS-CIFS] 3.2.4.2.2, 3.2.5.2 and [MS-SMB] 3.2.5.2.
 
-use std::time::Duration;
-
 use countersign_wire::smb1::info::FindLevel;
 use countersign_wire::smb1::negotiate::{
     NO_DIALECT, NT_LM_0_12, NtResponse, NtResponseBytes, SMB_2_002, SMB_2_WILDCARD, encode_dialects,
@@ -25,6 +23,9 @@ const LARGE_IO: u32 = 0x1_F000;
 /// What stands around the data of a WRITE_ANDX or READ_ANDX.
 const AROUND_DATA: u32 = 68;
 
+/// Words of an answer in a dialect before NT LM 0.12.
+const LAN_MANAGER_WORDS: usize = 13;
+
 /// What NEGOTIATE told of the server.
 pub(super) struct Server {
     /// Capabilities.
@@ -45,14 +46,14 @@ pub(super) struct Server {
     pub(super) flags2: Flags2,
     /// Largest READ_ANDX.
     pub(super) max_read: u32,
+    /// Largest READ_ANDX and WRITE_ANDX of this side's own will.
+    pub(super) max_io: u32,
     /// Largest answer of a transaction.
     pub(super) max_transact: u32,
     /// It takes and gives 17-bit frames.
     pub(super) large_io: bool,
     /// Level of listings.
     pub(super) find_level: FindLevel,
-    /// How long a request may take.
-    pub(super) patience: Duration,
     /// Requests sent.
     pub(super) order: u64,
 }
@@ -72,10 +73,10 @@ impl Default for Server {
             zone: TimeZone::default(),
             flags2: Flags2::LONG_NAMES | Flags2::NT_STATUS | Flags2::UNICODE,
             max_read: COMMON_IO,
+            max_io: COMMON_IO,
             max_transact: COMMON_IO,
             large_io: false,
             find_level: FindLevel::IdBothDirectoryInfo,
-            patience: Duration::from_secs(60),
             order: 0,
         }
     }
@@ -93,7 +94,6 @@ impl Smb1 {
         let mut pid = [0; 2];
         link.random(&mut pid);
         self.pid = u16::from_le_bytes(pid).clamp(1, 0xFFFE);
-        self.server.patience = link.config.limits.request_timeout;
         self.server.text.code_page = link.config.smb1.code_page;
         self.server.flags2.set(
             Flags2::EXTENDED_SECURITY,
@@ -134,6 +134,11 @@ impl Smb1 {
         let mut r = block.words();
         if r.u16("DialectIndex").map_err(|_| reply.malformed())? == NO_DIALECT {
             return Err(incompatible("the server does not speak SMB1 (NT LM 0.12)"));
+        }
+        if block.word_count() == LAN_MANAGER_WORDS {
+            return Err(incompatible(
+                "the server speaks LAN Manager only, which is older than NT LM 0.12",
+            ));
         }
         let words = NtResponse::decode(&mut block.words()).map_err(|_| reply.malformed())?;
         if words.dialect_index != 0 {
@@ -219,25 +224,26 @@ impl Smb1 {
             FindLevel::InfoStandard
         };
         server.max_transact = limits.max_transact.clamp(1024, 0xFFFF);
-        self.take_sizes(limits.max_io);
+        server.max_io = limits.max_io.max(1);
+        self.take_sizes();
     }
 
     /// What the server's names tell of its sizes: no field does.
-    pub(super) fn take_native_lan_man(&mut self, link: &Link, native_lan_man: &str) {
+    pub(super) fn take_native_lan_man(&mut self, native_lan_man: &str) {
         self.server.large_io = ["Samba", "Countersign"]
             .iter()
             .any(|name| native_lan_man.starts_with(name));
-        self.take_sizes(link.config.limits.max_io);
+        self.take_sizes();
     }
 
-    fn take_sizes(&mut self, max_io: u32) {
+    fn take_sizes(&mut self) {
         let server = &mut self.server;
         server.max_read = if server.can(Capabilities::LARGE_READX) {
             server.large()
         } else {
             server.max_buffer.clamp(1024, 0xFFFF) - AROUND_DATA
         }
-        .min(max_io);
+        .min(server.max_io);
     }
 
     /// Largest WRITE_ANDX. Signing ends large writes, [MS-SMB] 3.2.4.14.1, but
@@ -251,6 +257,7 @@ impl Smb1 {
         } else {
             server.max_buffer.clamp(1024, 0xFFFF) - AROUND_DATA
         }
+        .min(server.max_io)
     }
 }
 

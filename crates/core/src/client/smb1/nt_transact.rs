@@ -119,6 +119,11 @@ impl Smb1 {
         recursive: bool,
     ) -> Result<(), Failure> {
         let handle = self.handle(open)?;
+        if self.server.requests < 2 {
+            return Err(Failure::Unsupported(
+                "the server takes one request at a time, and this one would keep the others out",
+            ));
+        }
         let setup = NotifyChangeSetup {
             completion_filter: filter.bits(),
             fid: handle.fid,

@@ -13,9 +13,10 @@ use countersign_wire::{NtStatus, Writer};
 use super::Smb2;
 use super::create::written;
 use super::flight::{Flight, Kind, OpenFacts, Reply};
-use crate::client::call::{Answer, Call, ChangeList, Listing, OpenId, Written};
+use crate::client::call::{Answer, Call, ChangeList, Listing, OpenId, TreeId, Written};
 use crate::client::engine::Link;
 use crate::client::failure::{CloseReason, Failure};
+use crate::client::is_name;
 
 type Outcome = Result<Answer, Failure>;
 
@@ -47,6 +48,9 @@ impl Smb2 {
             kind,
             replies,
             cancelled,
+            tree,
+            rest,
+            written,
             ..
         } = flight;
         let replies: Vec<Reply> = replies.into_iter().flatten().collect();
@@ -56,7 +60,9 @@ impl Smb2 {
         let outcome = match kind {
             Kind::Negotiate => return self.negotiated(link, first),
             Kind::SessionSetup => return self.logon_continues(link, call, first),
-            Kind::TreeConnect => return self.tree_connected(link, call, cancelled, first),
+            Kind::TreeConnect(share) => {
+                return self.tree_connected(link, call, cancelled, &share, first);
+            }
             Kind::Beg => return,
             Kind::Validate(waiting, answer) => match self.is_validated(first) {
                 Ok(()) => {
@@ -69,12 +75,13 @@ impl Smb2 {
                     return link.close(reason);
                 }
             },
-            Kind::Plain => check("request", first, &[]).map(|()| Answer::Done),
+            Kind::Plain => check(command_of(first), first, &[]).map(|()| Answer::Done),
             Kind::Logoff => {
-                self.session = None;
-                self.trees.clear();
-                self.opens.clear();
-                check("LOGOFF", first, &[]).map(|()| Answer::Done)
+                let outcome = check("LOGOFF", first, &[]).map(|()| Answer::Done);
+                self.conclude(link, call, outcome);
+                // What may still come was asked on a session that is gone: there is
+                // no key to believe it with.
+                return link.close(CloseReason::LoggedOff);
             }
             Kind::TreeDisconnect(tree) => {
                 self.trees.remove(&tree);
@@ -86,24 +93,34 @@ impl Smb2 {
                 self.opens.remove(&open);
                 check("CLOSE", first, &[]).map(|()| Answer::Closed(closed(first).filter(|_| query)))
             }
-            Kind::Read => read_answer(first).map(Answer::Data),
-            Kind::Write => count(first).map(Answer::Count),
+            Kind::Read(length) => read_answer(first, length).map(Answer::Data),
+            Kind::Write(length) => match (count(first, length - written.min(length)), rest) {
+                (Ok(count), Some(rest)) if count > 0 && !cancelled => {
+                    // As much as there were credits for; the rest of the same call.
+                    let mut flight = Flight::new(Kind::Write(length), tree, vec![rest]);
+                    flight.written = written.saturating_add(count);
+                    return self.launch(link, call, flight);
+                }
+                (count, _) => count.map(|count| Answer::Count(written.saturating_add(count))),
+            },
             Kind::List => listing(first).map(Answer::Listing),
             Kind::Info => info(first).map(Answer::Info),
             Kind::Ioctl => ioctl(first).map(Answer::Info),
             Kind::Notify => notify(first).map(Answer::Changes),
-            Kind::Stat => self.chain_done(link, &replies).and_then(|()| stat(first)),
-            Kind::PathDone => self.chain_done(link, &replies).map(|()| Answer::Done),
+            Kind::Stat => self
+                .chain_done(link, tree, &replies)
+                .and_then(|()| stat(first)),
+            Kind::PathDone => self.chain_done(link, tree, &replies).map(|()| Answer::Done),
             Kind::PathInfo => self
-                .chain_done(link, &replies)
+                .chain_done(link, tree, &replies)
                 .and_then(|()| replies.get(1).map_or(Err(malformed("QUERY_INFO")), info))
                 .map(Answer::Info),
             Kind::Written(length) => self
-                .chain_done(link, &replies)
+                .chain_done(link, tree, &replies)
                 .and_then(|()| whole_written(&replies, length)),
-            Kind::Whole => self
-                .chain_done(link, &replies)
-                .and_then(|()| whole_read(&replies)),
+            Kind::Whole(length) => self
+                .chain_done(link, tree, &replies)
+                .and_then(|()| whole_read(&replies, length)),
             Kind::ListStart(facts) => self.list_started(link, &facts, &replies, cancelled),
         };
         let outcome = match outcome {
@@ -154,7 +171,12 @@ impl Smb2 {
 
     /// A chain of CREATE, something, CLOSE: its first failure. What was opened
     /// and not closed is closed.
-    fn chain_done(&mut self, link: &mut Link, replies: &[Reply]) -> Result<(), Failure> {
+    fn chain_done(
+        &mut self,
+        link: &mut Link,
+        tree: Option<TreeId>,
+        replies: &[Reply],
+    ) -> Result<(), Failure> {
         let (Some(create), Some(close)) = (replies.first(), replies.last()) else {
             return Err(malformed("CREATE"));
         };
@@ -163,31 +185,19 @@ impl Smb2 {
             && let Ok(response) = Self::created(&create.message)
         {
             let part = super::requests::close(response.file_id, false);
-            self.launch(
-                link,
-                None,
-                Flight::new(Kind::Plain, self.any_tree(create), vec![part]),
-            );
+            self.launch(link, None, Flight::new(Kind::Plain, tree, vec![part]));
         }
         let between = replies
             .get(1..replies.len().saturating_sub(1))
             .unwrap_or_default();
         for reply in between {
-            let name = countersign_wire::smb2::Header::decode(&reply.message)
-                .map_or("request", |h| name_of(h.command));
             check(
-                name,
+                command_of(reply),
                 reply,
                 &[NtStatus::BUFFER_OVERFLOW, NtStatus::END_OF_FILE],
             )?;
         }
         check("CLOSE", close, &[])
-    }
-
-    /// The tree a reply names, as the engine numbers it.
-    fn any_tree(&self, reply: &Reply) -> Option<crate::client::call::TreeId> {
-        let tree = crate::client::call::TreeId(reply.tree);
-        self.trees.contains_key(&tree).then_some(tree)
     }
 
     fn list_started(
@@ -204,8 +214,10 @@ impl Smb2 {
             return Err(malformed("CREATE"));
         };
         let both = listing(first).and_then(|mut found| {
-            if !found.end {
-                let more = listing(second)?;
+            // What is wrong with the second part is told when it is asked for again.
+            if !found.end
+                && let Ok(more) = listing(second)
+            {
                 found.entries.extend(more.entries);
                 found.end = more.end;
             }
@@ -225,9 +237,20 @@ fn malformed(command: &'static str) -> Failure {
     Failure::Malformed { command }
 }
 
-fn name_of(command: countersign_wire::smb2::Command) -> &'static str {
+/// The command a reply is one to, as the specification names it.
+fn command_of(reply: &Reply) -> &'static str {
     use countersign_wire::smb2::Command as C;
-    match command {
+    let Ok(header) = countersign_wire::smb2::Header::decode(&reply.message) else {
+        return "request";
+    };
+    match header.command {
+        C::CREATE => "CREATE",
+        C::CLOSE => "CLOSE",
+        C::FLUSH => "FLUSH",
+        C::LOCK => "LOCK",
+        C::IOCTL => "IOCTL",
+        C::ECHO => "ECHO",
+        C::OPLOCK_BREAK => "OPLOCK_BREAK",
         C::READ => "READ",
         C::WRITE => "WRITE",
         C::QUERY_INFO => "QUERY_INFO",
@@ -237,20 +260,24 @@ fn name_of(command: countersign_wire::smb2::Command) -> &'static str {
     }
 }
 
-fn read_answer(reply: &Reply) -> Result<Bytes, Failure> {
+fn read_answer(reply: &Reply, asked: u32) -> Result<Bytes, Failure> {
     if reply.status == NtStatus::END_OF_FILE {
         return Ok(Bytes::new());
     }
     check("READ", reply, &[NtStatus::BUFFER_OVERFLOW])?;
     let response = ReadResponse::decode(&reply.message).map_err(|_| malformed("READ"))?;
-    Ok(slice(&reply.message, response.data))
+    if u32::try_from(response.data.len()).is_ok_and(|n| n <= asked) {
+        return Ok(slice(&reply.message, response.data));
+    }
+    Err(malformed("READ"))
 }
 
-fn count(reply: &Reply) -> Result<u32, Failure> {
+fn count(reply: &Reply, given: u32) -> Result<u32, Failure> {
     check("WRITE", reply, &[])?;
-    WriteResponse::decode(&reply.message)
-        .map(|r| r.count)
-        .map_err(|_| malformed("WRITE"))
+    match WriteResponse::decode(&reply.message) {
+        Ok(response) if response.count <= given => Ok(response.count),
+        _ => Err(malformed("WRITE")),
+    }
 }
 
 fn closed(reply: &Reply) -> Option<Written> {
@@ -283,7 +310,6 @@ fn listing(reply: &Reply) -> Result<Listing, Failure> {
     if entries.is_empty() || entries.len() > MAX_ENTRIES {
         return Err(malformed(command));
     }
-    // A name with a separator would lead elsewhere.
     if entries.iter().any(|e| !is_name(&e.name)) {
         return Err(malformed(command));
     }
@@ -291,10 +317,6 @@ fn listing(reply: &Reply) -> Result<Listing, Failure> {
         entries,
         end: false,
     })
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['\\', '/', '\0'])
 }
 
 fn info(reply: &Reply) -> Result<Bytes, Failure> {
@@ -356,12 +378,12 @@ fn stat(create: &Reply) -> Outcome {
     Ok(Answer::Info(out.into()))
 }
 
-fn whole_read(replies: &[Reply]) -> Outcome {
+fn whole_read(replies: &[Reply], asked: u32) -> Outcome {
     let [create, read, _] = replies else {
         return Err(malformed("READ"));
     };
     let response = Smb2::created(&create.message)?;
-    let data = read_answer(read)?;
+    let data = read_answer(read, asked)?;
     let complete =
         u64::try_from(data.len()).unwrap_or(u64::MAX) >= response.end_of_file || data.is_empty();
     Ok(Answer::Whole {
@@ -373,7 +395,9 @@ fn whole_read(replies: &[Reply]) -> Outcome {
 
 fn whole_written(replies: &[Reply], length: u32) -> Outcome {
     if length > 0 {
-        let written = replies.get(1).map_or(Err(malformed("WRITE")), count)?;
+        let written = replies
+            .get(1)
+            .map_or(Err(malformed("WRITE")), |reply| count(reply, length))?;
         if written != length {
             return Err(Smb2::failure("WRITE", NtStatus::DISK_FULL));
         }

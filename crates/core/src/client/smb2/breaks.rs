@@ -11,6 +11,11 @@ use crate::client::call::{Break, Caching, OpenId};
 use crate::client::engine::{Event, Link};
 use crate::gate::smb2::client::AdmittedReply;
 
+/// Whether an oplock of one level is more than the other.
+fn is_less(held: Caching, to: Caching) -> bool {
+    matches!((held, to), (Caching::Oplock(held), Caching::Oplock(to)) if to < held)
+}
+
 impl Smb2 {
     pub(super) fn notified(&mut self, link: &mut Link, reply: &AdmittedReply) {
         if reply.header.command != Command::OPLOCK_BREAK {
@@ -29,6 +34,9 @@ impl Smb2 {
                 let Some((id, open)) = found else {
                     return;
                 };
+                if !is_less(open.caching, to) {
+                    return;
+                }
                 // Level II is given up without a word.
                 let acknowledge = matches!(
                     open.caching,
@@ -49,7 +57,15 @@ impl Smb2 {
                 };
                 let mut first: Option<OpenId> = None;
                 for (id, open) in &mut self.opens {
-                    if matches!(open.caching, Caching::Lease { key, .. } if key == broken.key) {
+                    // Only what takes something away: an invention cannot be told twice.
+                    let less = matches!(
+                        open.caching,
+                        Caching::Lease { key, state }
+                            if key == broken.key
+                                && state.contains(broken.new)
+                                && state != broken.new
+                    );
+                    if less {
                         open.caching = to;
                         first = Some(first.map_or(*id, |f| f.min(*id)));
                     }

@@ -10,9 +10,7 @@ use countersign_wire::{FileTime, Writer};
 
 use super::Smb2;
 use super::flight::{Flight, Kind, Part};
-use super::requests::{
-    close, listing_size, query, query_directory, read, rename, set, set_delete, write,
-};
+use super::requests::{close, query, query_directory, read, rename, set, set_delete, write};
 use crate::client::call::{Call, OpenRequest, PathRequest};
 use crate::client::engine::Transfer;
 use crate::client::failure::Failure;
@@ -113,7 +111,7 @@ impl Smb2 {
                 let (create, _) = self.create(at.tree, &request);
                 let length = max.clamp(1, sizes.whole.max(1));
                 let parts = vec![create, read(RELATED, 0, length), close(RELATED, false)];
-                Ok(Flight::new(Kind::Whole, Some(at.tree), parts))
+                Ok(Flight::new(Kind::Whole(length), Some(at.tree), parts))
             }
             Call::WriteFile {
                 at,
@@ -163,7 +161,7 @@ impl Smb2 {
                 request.attributes = FileAttributes::empty();
                 request.options |= CreateOptions::DIRECTORY_FILE;
                 let (create, facts) = self.create(at.tree, &request);
-                let most = listing_size(sizes.transact);
+                let most = sizes.transact;
                 // The second tells that there is no more, or brings it.
                 let parts = vec![
                     create,

@@ -32,11 +32,13 @@ impl Smb2 {
             durable: None,
             lease: None,
         };
-        let name: Vec<u8> = request
-            .path
-            .encode_utf16()
-            .flat_map(u16::to_le_bytes)
-            .collect();
+        let dfs = self.trees.get(&tree).and_then(|t| t.dfs.as_deref());
+        let path = match dfs {
+            Some(root) if request.path.is_empty() => root.to_owned(),
+            Some(root) => format!(r"{root}\{}", request.path),
+            None => request.path.clone(),
+        };
+        let name: Vec<u8> = path.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let mut wanted: Vec<RequestContext<'_>> = Vec::new();
         let oplock_level = match request.caching {
             Caching::None => OplockLevel::None as u8,
@@ -113,7 +115,8 @@ impl Smb2 {
             name: &name,
             contexts,
         };
-        let part = Part::new(Command::CREATE, |w: &mut Writer<'_>| body.encode(w));
+        let mut part = Part::new(Command::CREATE, |w: &mut Writer<'_>| body.encode(w));
+        part.dfs = dfs.is_some();
         (part, facts)
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Part {
     pub(super) body: usize,
     /// Bytes sent or asked for, whichever is more.
     pub(super) payload: u32,
+    /// Its name is one of DFS.
+    pub(super) dfs: bool,
 }
 
 impl Part {
@@ -48,6 +50,7 @@ impl Part {
             buffer,
             body: start + HEADER_LEN,
             payload: 0,
+            dfs: false,
         }
     }
 
@@ -63,38 +66,54 @@ impl Part {
         self.payload.saturating_sub(1) / CREDIT + 1
     }
 
-    /// Makes a READ or WRITE fit into so many credits.
-    fn shrink(&mut self, credits: u32) -> bool {
+    /// Makes a READ ask for no more than so many credits pay for.
+    fn ask_less(&mut self, credits: u32) {
         let most = credits.saturating_mul(CREDIT);
-        if self.payload <= most || most == 0 {
-            return false;
+        if self.command == Command::READ && self.payload > most && most > 0 {
+            self.patch(4, &most.to_le_bytes());
+            self.payload = most;
         }
-        match self.command {
-            Command::READ => {}
-            Command::WRITE => {
-                // Data lies behind the fixed part of 48 bytes.
-                let data = self.body + 48;
-                let keep = usize::try_from(most)
-                    .unwrap_or(usize::MAX)
-                    .saturating_sub(48);
-                self.buffer.truncate(data.saturating_add(keep));
-                let left = self.buffer.len().saturating_sub(data);
-                let left = u32::try_from(left).unwrap_or(0);
-                self.patch(4, left);
-                self.payload = most;
-                return true;
-            }
-            _ => return false,
-        }
-        self.patch(4, most);
-        self.payload = most;
-        true
     }
 
-    fn patch(&mut self, offset: usize, value: u32) {
+    /// Cuts a WRITE to what so many credits pay for; gives the WRITE of the rest.
+    fn cut(&mut self, credits: u32) -> Option<Self> {
+        /// Length, Offset and the data, [MS-SMB2] 2.2.21.
+        const LENGTH: usize = 4;
+        const OFFSET: usize = 8;
+        const FIXED: usize = 48;
+        let most = credits.saturating_mul(CREDIT);
+        if self.command != Command::WRITE || self.payload <= most || most == 0 {
+            return None;
+        }
+        let data = self.body.saturating_add(FIXED);
+        let keep = data.saturating_add(usize::try_from(most).unwrap_or(usize::MAX));
+        if keep >= self.buffer.len() {
+            return None;
+        }
+        let tail = self.buffer.split_off(keep);
+        let offset = self
+            .buffer
+            .get(self.body.saturating_add(OFFSET)..)
+            .and_then(|bytes| bytes.first_chunk::<8>())
+            .map(|bytes| u64::from_le_bytes(*bytes))?;
+        let left = u32::try_from(tail.len()).unwrap_or(u32::MAX);
+        let mut rest = Self {
+            buffer: [self.buffer.get(..data)?, &tail].concat(),
+            payload: left,
+            ..*self
+        };
+        rest.patch(LENGTH, &left.to_le_bytes());
+        let next = offset.saturating_add(most.into());
+        rest.patch(OFFSET, &next.to_le_bytes());
+        self.patch(LENGTH, &most.to_le_bytes());
+        self.payload = most;
+        Some(rest)
+    }
+
+    fn patch(&mut self, offset: usize, value: &[u8]) {
         let at = self.body.saturating_add(offset);
-        if let Some(place) = self.buffer.get_mut(at..at.saturating_add(4)) {
-            place.copy_from_slice(&value.to_le_bytes());
+        if let Some(place) = self.buffer.get_mut(at..at.saturating_add(value.len())) {
+            place.copy_from_slice(value);
         }
     }
 }
@@ -107,14 +126,17 @@ pub(super) enum Kind {
     /// Nothing but the status counts.
     Plain,
     Logoff,
-    TreeConnect,
+    /// The share's name.
+    TreeConnect(String),
     /// The proof of the negotiation; then the answer to this call.
     Validate(Option<CallId>, Box<Answer>),
     TreeDisconnect(TreeId),
     Open(Box<OpenFacts>),
     Close(OpenId, bool),
-    Read,
-    Write,
+    /// Bytes asked for.
+    Read(u32),
+    /// Bytes given.
+    Write(u32),
     List,
     Info,
     Ioctl,
@@ -128,8 +150,8 @@ pub(super) enum Kind {
     PathInfo,
     /// CREATE, QUERY_DIRECTORY (twice).
     ListStart(Box<OpenFacts>),
-    /// CREATE, READ, CLOSE.
-    Whole,
+    /// CREATE, READ, CLOSE; bytes asked for.
+    Whole(u32),
     /// CREATE, WRITE, SET_INFO, CLOSE; bytes that are to be written.
     Written(u32),
     /// ECHO for credits.
@@ -148,7 +170,8 @@ pub(super) struct OpenFacts {
 #[derive(Debug, Clone)]
 pub(super) struct Reply {
     pub(super) status: NtStatus,
-    pub(super) tree: u32,
+    /// TreeId; an asynchronous reply has none.
+    pub(super) tree: Option<u32>,
     pub(super) message: Bytes,
 }
 
@@ -164,6 +187,9 @@ pub(super) struct Flight {
     messages: Vec<u64>,
     left: usize,
     charge: u32,
+    /// What of a WRITE there were no credits for, and what was written before.
+    pub(super) rest: Option<Part>,
+    pub(super) written: u32,
     pub(super) cancelled: bool,
     /// Something was heard of it: it may take as long as it likes.
     pub(super) heard: bool,
@@ -180,6 +206,8 @@ impl Flight {
             tree,
             messages: Vec::new(),
             charge: 0,
+            rest: None,
+            written: 0,
             cancelled: false,
             heard: false,
         }
@@ -230,33 +258,77 @@ impl Smb2 {
             };
             let mut charge = cost(&flight.parts);
             if charge > self.credits {
-                if !self.outstanding.is_empty() {
+                if self.awaits_reply() {
                     // Replies bring more.
+                    self.stalled = None;
                     return;
                 }
-                if let [part] = flight.parts.as_mut_slice()
-                    && part.shrink(self.credits)
-                {
-                    charge = cost(&flight.parts);
+                let Some(flight) = self.flights.get_mut(&key) else {
+                    return;
+                };
+                // What can be had with less is.
+                let others = u32::try_from(flight.parts.len().saturating_sub(1)).unwrap_or(0);
+                let most = self.credits.saturating_sub(others);
+                for part in &mut flight.parts {
+                    part.ask_less(most);
                 }
+                if let [part] = flight.parts.as_mut_slice() {
+                    flight.rest = part.cut(self.credits);
+                }
+                charge = cost(&flight.parts);
                 if charge > self.credits {
-                    if self.begging >= BEGGING || self.credits == 0 {
+                    if self.credits == 0 && !self.outstanding.is_empty() {
+                        // What the server takes its time with may bring some yet.
+                        self.stalled.get_or_insert(self.now);
+                        return;
+                    }
+                    if self.credits == 0 {
                         link.close(CloseReason::Violation("the server grants no credits"));
                         return;
                     }
+                    if self.begging >= BEGGING {
+                        // It has been asked often enough; others may cost less.
+                        self.begging = 0;
+                        self.needed = 0;
+                        self.refuse(link, key);
+                        continue;
+                    }
                     self.begging += 1;
                     self.needed = charge;
-                    self.beg(link);
+                    self.echo(link);
                     return;
                 }
             }
+            self.stalled = None;
             self.queue.pop_front();
             self.depart(link, key, charge, multi);
         }
     }
 
-    /// Asks for credits with an ECHO, in front of the queue.
-    fn beg(&mut self, link: &mut Link) {
+    /// Gives a call up that there will be no credits for.
+    fn refuse(&mut self, link: &mut Link, key: u64) {
+        self.queue.pop_front();
+        if let Some(call) = self.flights.remove(&key).and_then(|flight| flight.call) {
+            self.by_call.remove(&call);
+            let why = "the server grants fewer credits than this takes in one go";
+            link.done(call, Err(Failure::Limit(why)));
+        }
+    }
+
+    /// Whether something is under way that the server has said nothing about yet.
+    pub(super) fn awaits_reply(&mut self) -> bool {
+        // What is over, or was heard of, waits for nothing.
+        while let Some((_, first)) = self.deadlines.front()
+            && self.flights.get(first).is_none_or(|f| f.heard)
+        {
+            self.deadlines.pop_front();
+        }
+        !self.deadlines.is_empty()
+    }
+
+    /// An ECHO in front of the queue: asks for credits, and whether the server is
+    /// there.
+    pub(super) fn echo(&mut self, link: &mut Link) {
         let part = Part::new(Command::ECHO, |w| {
             countersign_wire::smb2::EchoRequest.encode(w);
         });
@@ -301,6 +373,8 @@ impl Smb2 {
                 },
                 flags: if index > 0 {
                     HeaderFlags::RELATED_OPERATIONS
+                } else if part.dfs {
+                    HeaderFlags::DFS_OPERATIONS
                 } else {
                     HeaderFlags::empty()
                 },
@@ -353,12 +427,7 @@ impl Smb2 {
         self.credits = self.credits.saturating_sub(charge);
         self.spent = self.spent.saturating_add(charge);
         let timeout = link.config.limits.request_timeout;
-        // What is over, or was heard of, waits for nothing.
-        while let Some((_, first)) = self.deadlines.front()
-            && self.flights.get(first).is_none_or(|f| f.heard)
-        {
-            self.deadlines.pop_front();
-        }
+        self.awaits_reply();
         self.deadlines
             .push_back((self.now.saturating_add(timeout), key));
         self.ready.extend(request);
@@ -426,7 +495,7 @@ impl Smb2 {
         {
             *place = Some(Reply {
                 status: header.status,
-                tree: header.tree_id().unwrap_or(0),
+                tree: header.tree_id(),
                 message: reply.message,
             });
             flight.left = flight.left.saturating_sub(1);

@@ -77,6 +77,8 @@ struct Offered {
 struct Tree {
     id: u32,
     encrypt: bool,
+    /// What stands in front of the names of a share in DFS: `server\share`.
+    dfs: Option<String>,
 }
 
 /// An open.
@@ -129,6 +131,12 @@ pub(super) struct Smb2 {
     begging: u8,
     /// Credits that the dearest call so far needs.
     needed: u32,
+    /// Since when calls wait for credits although nothing brings any.
+    stalled: Option<Duration>,
+    /// When the server was last heard.
+    heard: Duration,
+    /// LOGOFF was asked for: nothing else is any more.
+    leaving: bool,
     ready: Vec<Request>,
     now: Duration,
 }
@@ -157,6 +165,9 @@ impl Smb2 {
             spent: 0,
             begging: 0,
             needed: 0,
+            stalled: None,
+            heard: Duration::ZERO,
+            leaving: false,
             ready: Vec::new(),
             now: Duration::ZERO,
         }
@@ -200,6 +211,11 @@ impl Smb2 {
             link.close(CloseReason::Violation("a reply of another command"));
             return;
         }
+        // MessageIds can be guessed: what has not left was not answered.
+        let Some(sent) = outstanding.sent else {
+            link.close(CloseReason::Violation("a reply to what was not yet sent"));
+            return;
+        };
         // The final response of a logon is judged when its key is there.
         if self.is_final_logon(outstanding, &reply) {
             self.logon_answered(link, reply);
@@ -211,7 +227,7 @@ impl Smb2 {
             self.dialect(),
             session,
             reply,
-            outstanding.sent.as_ref(),
+            Some(&sent),
         ) {
             Ok(reply) => self.admitted(link, reply),
             Err(reason) => link.close(CloseReason::Policy(reason)),
@@ -227,6 +243,7 @@ impl Protocol for Smb2 {
 
     fn receive(&mut self, link: &mut Link, frames: Vec<BytesMut>, now: Now) {
         self.now = now.monotonic;
+        self.heard = self.now;
         let chain = link.config.limits.compound;
         for inbound in receive_replies(frames, self.session.as_ref(), chain) {
             match inbound {
@@ -303,24 +320,40 @@ impl Protocol for Smb2 {
 
     fn handle_timeout(&mut self, link: &mut Link, now: Now) {
         self.now = now.monotonic;
-        while let Some((at, key)) = self.deadlines.front().copied() {
-            let waits = self.flights.get(&key).is_some_and(|f| !f.heard);
-            if waits && at <= self.now {
+        if self.awaits_reply() {
+            if self
+                .deadlines
+                .front()
+                .is_some_and(|(at, _)| *at <= self.now)
+            {
                 link.close(CloseReason::Timeout);
-                return;
             }
-            if waits {
-                return;
-            }
-            self.deadlines.pop_front();
+            return;
+        }
+        let timeout = link.config.limits.request_timeout;
+        let over = |since: Duration| since.saturating_add(timeout) <= self.now;
+        if self.stalled.is_some_and(over) {
+            link.close(CloseReason::Violation("the server grants no credits"));
+        } else if !self.flights.is_empty() && over(self.heard) && self.credits > 0 {
+            // What the server has promised may take its time; whether the server
+            // is still there is asked meanwhile.
+            self.echo(link);
         }
     }
 
-    fn next_timeout(&self) -> Option<Duration> {
-        self.deadlines
+    fn next_timeout(&self, link: &Link) -> Option<Duration> {
+        let timeout = link.config.limits.request_timeout;
+        let waiting = self
+            .deadlines
             .iter()
             .find(|(_, key)| self.flights.get(key).is_some_and(|f| !f.heard))
-            .map(|(at, _)| *at)
+            .map(|(at, _)| *at);
+        waiting.or_else(|| {
+            let stalled = self.stalled.map(|since| since.saturating_add(timeout));
+            let quiet = (!self.flights.is_empty() && self.credits > 0)
+                .then(|| self.heard.saturating_add(timeout));
+            stalled.into_iter().chain(quiet).min()
+        })
     }
 
     fn frame_limit(&self, link: &Link) -> usize {
@@ -407,10 +440,15 @@ impl Smb2 {
                 link.done(id, Err(Failure::Unsupported("a logon of SMB1")));
             }
             call => {
+                if self.leaving {
+                    link.done(id, Err(Failure::Closed(CloseReason::LoggedOff)));
+                    return;
+                }
                 if self.session.is_none() && !matches!(call, Call::Echo) {
                     link.done(id, Err(Failure::Unsupported("nobody is logged on")));
                     return;
                 }
+                self.leaving = matches!(call, Call::Logoff);
                 match self.build(link, call) {
                     Ok(flight) => self.launch(link, Some(id), flight),
                     Err(failure) => link.done(id, Err(failure)),

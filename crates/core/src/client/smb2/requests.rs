@@ -66,9 +66,10 @@ impl Smb2 {
                 open,
                 offset,
                 length,
-            } => self.on_open(open, Kind::Read, |id| {
-                read(id, offset, length.min(sizes.read))
-            }),
+            } => {
+                let length = length.min(sizes.read);
+                self.on_open(open, Kind::Read(length), |id| read(id, offset, length))
+            }
             Call::Write {
                 open,
                 offset,
@@ -76,7 +77,8 @@ impl Smb2 {
                 write_through,
             } => {
                 data.truncate(usize::try_from(sizes.write).unwrap_or(usize::MAX));
-                self.on_open(open, Kind::Write, |id| {
+                let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                self.on_open(open, Kind::Write(length), |id| {
                     write(id, offset, data, write_through)
                 })
             }
@@ -99,12 +101,9 @@ impl Smb2 {
                 open,
                 pattern,
                 restart,
-            } => {
-                let most = listing_size(sizes.transact);
-                self.on_open(open, Kind::List, |id| {
-                    query_directory(id, &pattern, restart, most)
-                })
-            }
+            } => self.on_open(open, Kind::List, |id| {
+                query_directory(id, &pattern, restart, sizes.transact)
+            }),
             Call::QueryInfo {
                 open,
                 class,
@@ -213,11 +212,6 @@ impl Smb2 {
     }
 }
 
-/// Bytes of one part of a listing.
-pub(super) fn listing_size(transact: u32) -> u32 {
-    transact
-}
-
 pub(super) fn close(file_id: FileId, query: bool) -> Part {
     Part::new(Command::CLOSE, |w| {
         CloseRequest {
@@ -283,6 +277,7 @@ pub(super) fn write(file_id: FileId, offset: u64, data: Payload, through: bool) 
         buffer,
         body,
         payload: length,
+        dfs: false,
     }
 }
 

@@ -27,7 +27,7 @@ impl Smb2 {
             }
             .encode(w);
         });
-        Flight::new(Kind::TreeConnect, None, vec![part])
+        Flight::new(Kind::TreeConnect(share.to_owned()), None, vec![part])
     }
 
     pub(super) fn tree_connected(
@@ -35,6 +35,7 @@ impl Smb2 {
         link: &mut Link,
         call: Option<CallId>,
         cancelled: bool,
+        share: &str,
         reply: &Reply,
     ) {
         if reply.status != NtStatus::SUCCESS {
@@ -43,11 +44,13 @@ impl Smb2 {
             return;
         }
         let command = "TREE_CONNECT";
-        let Ok(response) = TreeConnectResponse::decode(&reply.message) else {
+        let (Ok(response), Some(id)) = (TreeConnectResponse::decode(&reply.message), reply.tree)
+        else {
             self.conclude(link, call, Err(Failure::Malformed { command }));
             return;
         };
-        let tree = TreeId(reply.tree);
+        let tree = TreeId(id);
+        let dfs = response.capabilities.contains(ShareCapabilities::DFS);
         let encrypt = response.share_flags.contains(ShareFlags::ENCRYPT_DATA)
             && self.dialect() >= dialect::SMB_3_0;
         let (can, whole, user) = self.session.as_ref().map_or((false, false, false), |s| {
@@ -60,8 +63,10 @@ impl Smb2 {
         self.trees.insert(
             tree,
             Tree {
-                id: reply.tree,
+                id,
                 encrypt: encrypt && can,
+                // [MS-SMB2] 3.2.4.3: names on it are names of the namespace.
+                dfs: dfs.then(|| format!(r"{}\{share}", link.config.server_name)),
             },
         );
         if cancelled || (encrypt && !can) {
@@ -82,7 +87,7 @@ impl Smb2 {
                 _ => ShareKind::Disk,
             },
             encrypted: whole || encrypt,
-            dfs: response.capabilities.contains(ShareCapabilities::DFS),
+            dfs,
             continuously_available: response
                 .capabilities
                 .contains(ShareCapabilities::CONTINUOUS_AVAILABILITY),

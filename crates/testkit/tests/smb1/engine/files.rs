@@ -2,8 +2,8 @@
 
 use super::*;
 use countersign_core::client::{
-    Answer, Caching, Call, ChangeList, Event, Failure, Listing, LockRange, OpenRequest,
-    PathRequest, Payload, ShareKind, TreeId,
+    Answer, Caching, Call, ChangeList, CloseReason, Event, Failure, Listing, LockRange,
+    OpenRequest, PathRequest, Payload, ShareKind, TreeId,
 };
 use countersign_wire::fscc::{
     AccessMask, AllInformation, BasicInformation, CompletionFilter, CreateAction, CreateOptions,
@@ -25,7 +25,7 @@ fn everywhere(test: impl Fn(&mut Rig, TreeId)) {
             assert_eq!(logged_on.signed, always == Value::Enabled);
             let tree = rig.tree("share");
             test(&mut rig, tree);
-            assert_eq!(rig.closed(), None);
+            assert!(matches!(rig.closed(), None | Some(CloseReason::LoggedOff)));
             for message in rig.sent.iter().chain(&rig.received) {
                 let command = message[4];
                 // A break is never signed.
@@ -863,6 +863,6 @@ fn sessions_and_trees_end() {
         let share = rig.call(Call::TreeConnect {
             share: "share".into(),
         });
-        assert!(share.is_err());
+        assert_eq!(share.unwrap_err(), Failure::Closed(CloseReason::LoggedOff));
     });
 }

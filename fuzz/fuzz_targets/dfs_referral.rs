@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| countersign_testkit::fuzz::dfs_referral(data));
