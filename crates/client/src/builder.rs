@@ -232,6 +232,33 @@ impl ClientBuilder {
 }
 
 /// A client: credentials, policy and choices. Cheap to clone.
+///
+/// ```
+/// # mod served { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/served/mod.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), countersign_client::Error> {
+/// # let running = served::serve();
+/// # let server = running.address.to_string();
+/// # let server = server.as_str();
+/// use countersign_client::{Client, Credentials, Dialect, Encryption, ErrorKind, Signing};
+///
+/// let client = Client::builder()
+///     .credentials(Credentials::password("alice", "Passw0rd!"))
+///     .dialects(Dialect::Smb300, Dialect::Smb311)
+///     .encryption(Encryption::Required)
+///     .build();
+/// let info = client.connect(server).await?.info();
+/// assert_eq!(info.dialect, Dialect::Smb311);
+/// assert!(info.encrypted.is_some());
+///
+/// // Another user, else the same:
+/// let client = client.to_builder().credentials(Credentials::password("alice", "wrong")).build();
+/// let refused = client.connect(server).await.err().expect("the password is wrong");
+/// assert_eq!(refused.kind(), ErrorKind::LogonFailed);
+/// println!("{refused}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     options: Arc<Options>,

@@ -175,12 +175,24 @@ impl Connection {
         }
     }
 
-    /// Connects to a share.
+    /// Connects to a share. Where the server has none of this name, but knows a DFS
+    /// namespace of it (as `\\domain\namespace` at a domain controller), the share is
+    /// that namespace's root, on the server it lies on.
     ///
     /// # Errors
     /// [`ErrorKind::ShareNotFound`], [`ErrorKind::PermissionDenied`] and others.
     pub async fn share(&self, name: &str) -> Result<Share> {
-        Share::connect(self.clone(), name).await
+        Share::find(self.clone(), name, 0).await
+    }
+
+    /// A connection with the same choices to another server.
+    pub(crate) async fn to_another(&self, server: &str) -> Result<Self> {
+        let dial = Dial::Host {
+            host: server.into(),
+            port: 445,
+            address: None,
+        };
+        Self::open(Arc::clone(&self.inner.options), dial).await
     }
 
     /// The shares the server tells of (srvsvc NetrShareEnum).
@@ -212,17 +224,21 @@ impl Connection {
     }
 
     /// Hears of oplock and lease breaks. They are acknowledged by themselves:
-    /// this crate caches nothing.
-    pub fn breaks(&self) -> mpsc::UnboundedReceiver<Break> {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    /// this crate caches nothing. As many as
+    /// [`ClientLimits::notifications`](crate::ClientLimits::notifications) wait to
+    /// be taken; more are dropped.
+    pub fn breaks(&self) -> mpsc::Receiver<Break> {
+        let most = self.options().limits.notifications.max(1);
+        let (sender, receiver) = mpsc::channel(most);
         *self.current().shared.breaks.lock() = Some(sender);
         receiver
     }
 
-    /// Logs off and closes. Calls that are under way are answered first.
+    /// Logs off and closes. What is still under way when the server has answered
+    /// that, such as a watch, ends with [`ErrorKind::Disconnected`].
     ///
     /// # Errors
-    /// None that matter; the connection is gone in any case.
+    /// What the server says to LOGOFF; the connection is gone in any case.
     pub async fn close(self) -> Result<()> {
         let live = self.current();
         if live.is_closed() {

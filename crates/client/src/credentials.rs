@@ -137,7 +137,9 @@ impl Credentials {
             challenge: entropy::bytes(),
             session_key: entropy::bytes().into(),
         };
-        let mechanism = NtlmMechanism::new(credentials, Some(target.service.clone()), random);
+        let now = crate::metadata::file_time(std::time::SystemTime::now());
+        let mechanism = NtlmMechanism::new(credentials, Some(target.service.clone()), random)
+            .at(now.0.to_le_bytes());
         Ok(Box::new(SpnegoInitiator::ntlm(mechanism)))
     }
 }

@@ -62,6 +62,24 @@ pub enum ErrorKind {
 }
 
 /// An error: what was tried, what the server said, what to do.
+///
+/// ```
+/// # mod served { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/served/mod.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), countersign_client::Error> {
+/// # let running = served::serve();
+/// # let share = served::share(&running).await;
+/// use countersign_client::{ErrorKind, NtStatus};
+///
+/// let error = share.read("none").await.unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::NotFound);
+/// assert_eq!(error.status(), Some(NtStatus::OBJECT_NAME_NOT_FOUND));
+/// assert!(!error.hint().is_empty());
+/// // In functions of std::io it is what it should be.
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::NotFound);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Error {
     inner: Box<Inner>,
@@ -225,9 +243,10 @@ impl Error {
 
     pub(crate) fn from_close(reason: CloseReason) -> Self {
         let kind = match &reason {
-            CloseReason::Local | CloseReason::Peer | CloseReason::SessionDeleted => {
-                ErrorKind::Disconnected
-            }
+            CloseReason::Local
+            | CloseReason::Peer
+            | CloseReason::SessionDeleted
+            | CloseReason::LoggedOff => ErrorKind::Disconnected,
             CloseReason::Timeout => ErrorKind::TimedOut,
             CloseReason::Policy(_) => ErrorKind::Policy,
             CloseReason::Violation(_) => ErrorKind::Protocol,
@@ -342,7 +361,7 @@ fn kind_hint(kind: ErrorKind) -> &'static str {
         ErrorKind::InvalidInput => "the name or an argument is not valid there",
         ErrorKind::Unsupported => "this server cannot do that",
         ErrorKind::DfsReferral => {
-            "the path is on another server of a DFS namespace; connect to that server directly"
+            "the path lies elsewhere in a DFS namespace: see whether its targets can be reached by name on port 445, or connect to one of them directly; over SMB1 referrals are not followed"
         }
         ErrorKind::Disconnected => "the connection is gone; connect again",
         ErrorKind::TimedOut => "check that the server is up and reachable",

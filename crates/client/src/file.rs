@@ -15,6 +15,7 @@ use countersign_wire::fscc::{
 use parking_lot::Mutex;
 
 use crate::connection::unexpected;
+use crate::dfs::Route;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file_stream::Position;
 use crate::live::{Live, Pending};
@@ -43,6 +44,37 @@ pub struct Lock {
 /// traits of tokio (`AsyncRead`, `AsyncWrite`, `AsyncSeek`) keep a position, read
 /// ahead and write behind. Dropped, it is closed in the background; what was
 /// written through `AsyncWrite` must be flushed or shut down before.
+///
+/// ```
+/// # mod served { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/served/mod.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let running = served::serve();
+/// # let share = served::share(&running).await;
+/// use countersign_client::Lock;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// // As tokio has it:
+/// let mut file = share.create("numbers").await?;
+/// file.write_all(b"one two three").await?;
+/// file.shutdown().await?;
+/// file.close().await?;
+///
+/// // At positions, locked meanwhile:
+/// let file = share.open("numbers").await?;
+/// let lock = Lock { offset: 4, length: 3, exclusive: false };
+/// file.lock(lock, true).await?;
+/// let mut two = [0; 3];
+/// assert_eq!(file.read_at(&mut two, 4).await?, 3);
+/// assert_eq!(&two, b"two");
+/// file.unlock(4, 3).await?;
+///
+/// let mut text = String::new();
+/// share.open("numbers").await?.read_to_string(&mut text).await?;
+/// assert_eq!(text, "one two three");
+/// # Ok(())
+/// # }
+/// ```
 pub struct File {
     pub(crate) inner: Arc<FileInner>,
     pub(crate) position: Position,
@@ -321,22 +353,27 @@ impl Drop for FileInner {
 
 impl File {
     pub(crate) async fn open(share: &Share, request: OpenRequest, append: bool) -> Result<Self> {
-        let what = || format!("open {}", share.tree.describe(&request.path));
-        let answer = share.tree.ready().await;
-        let (live, tree) = answer.map_err(|e| e.during(what))?;
-        let call = Call::Open {
-            tree: tree.tree,
-            request: Box::new(request.clone()),
-        };
-        match live.line.call(call).await.map_err(|e| e.during(what))? {
-            Answer::Opened(opened) => Ok(Self::of(
-                Arc::clone(&share.tree),
-                request,
-                &live,
-                *opened,
-                append,
-            )),
-            _ => Err(unexpected()),
+        let mut route = Route::new(share, request.path.clone());
+        loop {
+            let tree = Arc::clone(&route.share.tree);
+            let request = OpenRequest {
+                path: route.path.clone(),
+                ..request.clone()
+            };
+            let what = || format!("open {}", tree.describe(&request.path));
+            let (live, connected) = tree.ready().await.map_err(|e| e.during(what))?;
+            let call = Call::Open {
+                tree: connected.tree,
+                request: Box::new(request.clone()),
+            };
+            match live.line.call(call).await.map_err(|e| e.during(what)) {
+                Ok(Answer::Opened(opened)) => {
+                    return Ok(Self::of(Arc::clone(&tree), request, &live, *opened, append));
+                }
+                Ok(_) => return Err(unexpected()),
+                Err(error) if route.follow(&error, false).await? => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

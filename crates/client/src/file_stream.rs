@@ -185,10 +185,14 @@ impl AsyncWrite for File {
         if !position.reads.is_empty() || !position.data.is_empty() {
             position.restart(position.at);
         }
+        // Another connection may take less than the one before.
+        if position.buffer.len() >= most {
+            position.send(inner);
+        }
         if position.buffer.is_empty() {
             position.buffer = Payload::with_capacity(most.min(data.len().max(64 << 10)));
         }
-        let count = data.len().min(most - position.buffer.len());
+        let count = data.len().min(most.saturating_sub(position.buffer.len()));
         position
             .buffer
             .buffer_mut()

@@ -4,18 +4,27 @@
 //! The API reads like `std::fs` and `tokio::fs`: a [`Client`] is built once, it
 //! gives a [`Connection`] to a server, that gives a [`Share`], and that [`File`]s.
 //!
-//! ```no_run
+//! ```
+//! # mod served { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/served/mod.rs")); }
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), countersign_client::Error> {
+//! # let running = served::serve();
+//! # let server = running.address.to_string();
+//! # let server = server.as_str();
 //! use countersign_client::{Client, Credentials, Signing};
 //!
-//! # async fn example() -> Result<(), countersign_client::Error> {
 //! let client = Client::builder()
 //!     .credentials(Credentials::password("alice", "Passw0rd!"))
 //!     .signing(Signing::Required)
 //!     .build();
-//! let share = client.connect("server").await?.share("documents").await?;
+//! let connection = client.connect(server).await?;
+//! assert!(connection.info().signed);
+//!
+//! let share = connection.share("share").await?;
+//! share.create_dir("notes").await?;
 //! share.write("notes/today.txt", b"hello").await?;
-//! let text = share.read("notes/today.txt").await?;
-//! assert_eq!(text, b"hello");
+//! assert_eq!(share.read("notes/today.txt").await?, b"hello");
+//! connection.close().await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -27,6 +36,7 @@
 //! be signed and is not ends the connection with [`ErrorKind::Policy`].
 #![forbid(unsafe_code)]
 
+pub mod dfs;
 pub mod glob;
 pub mod location;
 pub mod netrc;
@@ -58,6 +68,7 @@ mod whole_file;
 pub use builder::{Client, ClientBuilder, Signing};
 pub use connection::{Connection, ConnectionInfo};
 pub use credentials::{Credentials, InitiatorFactory, LogonTarget};
+pub use dfs::{DfsReferral, DfsTarget};
 pub use error::{Error, ErrorKind, Result};
 pub use file::{File, Lock};
 pub use kerberos::KerberosLogon;

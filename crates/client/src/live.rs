@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) closed: Mutex<Option<CloseReason>>,
     pub(crate) transfer: Mutex<Option<Transfer>>,
     /// Who hears of breaks.
-    pub(crate) breaks: Mutex<Option<mpsc::UnboundedSender<Break>>>,
+    pub(crate) breaks: Mutex<Option<mpsc::Sender<Break>>>,
 }
 
 /// A connection that is (or was) up.

@@ -13,15 +13,22 @@ use crate::share::Share;
 /// How a file is opened, as `std::fs::OpenOptions`, and in the protocol's own
 /// words where those do not suffice.
 ///
-/// ```no_run
-/// # async fn example(share: countersign_client::Share) -> Result<(), countersign_client::Error> {
+/// ```
+/// # mod served { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/served/mod.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), countersign_client::Error> {
+/// # let running = served::serve();
+/// # let share = served::share(&running).await;
 /// use countersign_client::OpenOptions;
+///
 /// let file = OpenOptions::new()
-///     .read(true)
 ///     .write(true)
-///     .create(true)
+///     .create_new(true)
 ///     .open(&share, "log.txt")
 ///     .await?;
+/// file.write_at(b"first line", 0).await?;
+/// file.close().await?;
+/// assert_eq!(share.metadata("log.txt").await?.len(), 10);
 /// # Ok(())
 /// # }
 /// ```

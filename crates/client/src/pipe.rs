@@ -152,6 +152,10 @@ impl Pipe {
             match header.packet_type {
                 Some(PacketType::Response) => {
                     let part = bytes.get(HEADER_LENGTH + 8..end).ok_or_else(malformed)?;
+                    // Fragments of nothing would go on for ever.
+                    if part.is_empty() && header.flags & LAST_FRAGMENT == 0 {
+                        return Err(malformed());
+                    }
                     stub.extend_from_slice(part);
                 }
                 Some(PacketType::Fault) => {

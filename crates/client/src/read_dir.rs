@@ -10,6 +10,7 @@ use countersign_wire::fscc::{AccessMask, CreateOptions, DirectoryEntry};
 use futures_core::Stream;
 
 use crate::connection::unexpected;
+use crate::dfs::Route;
 use crate::error::{Error, Result};
 use crate::file::File;
 use crate::metadata::{FileType, Metadata};
@@ -86,28 +87,32 @@ impl ReadDir {
             next: None,
             open: None,
         };
-        let (live, tree) = share.tree.ready().await?;
-        let call = Call::ListStart {
-            at: PathRequest {
-                tree: tree.tree,
-                path: path.into(),
-                no_follow: false,
-            },
-            pattern: pattern.into(),
-        };
-        let answer = match live.line.call(call).await {
-            Ok(answer) => answer,
-            Err(error) if error.status() == Some(NtStatus::NO_SUCH_FILE) => return Ok(this),
-            Err(error) => return Err(this.named(error)),
+        let mut route = Route::new(share, path.into());
+        let (live, answer) = loop {
+            let (live, tree) = route.share.tree.ready().await?;
+            let call = Call::ListStart {
+                at: PathRequest {
+                    tree: tree.tree,
+                    path: route.path.clone(),
+                    no_follow: false,
+                },
+                pattern: pattern.into(),
+            };
+            match live.line.call(call).await {
+                Ok(answer) => break (live, answer),
+                Err(error) if error.status() == Some(NtStatus::NO_SUCH_FILE) => return Ok(this),
+                Err(error) if route.follow(&error, false).await? => {}
+                Err(error) => return Err(this.named(error)),
+            }
         };
         let Answer::ListStarted { opened, listing } = answer else {
             return Err(unexpected());
         };
         let request = OpenRequest {
             options: CreateOptions::DIRECTORY_FILE,
-            ..OpenRequest::existing(path, AccessMask::READ_DATA)
+            ..OpenRequest::existing(route.path, AccessMask::READ_DATA)
         };
-        this.open = Some(share.wrap(request, &live, *opened));
+        this.open = Some(route.share.wrap(request, &live, *opened));
         this.take(listing);
         Ok(this)
     }

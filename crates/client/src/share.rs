@@ -16,6 +16,7 @@ use countersign_wire::smb2::fsctl::{self, CopyChunk, CopyChunkCopy, CopyChunkRes
 use countersign_wire::{NtStatus, Writer};
 
 use crate::connection::{Connection, unexpected};
+use crate::dfs::Route;
 use crate::error::{Error, ErrorKind, Result};
 use crate::file::{File, basic_information, malformed, some_attributes};
 use crate::metadata::{FileTimes, Metadata, StreamInfo, VolumeInfo};
@@ -30,7 +31,41 @@ use crate::watch::Watch;
 const COPY_CHUNK: u32 = 1 << 20;
 const COPY_CHUNKS: usize = 16;
 
+fn at(tree: TreeId, path: &str, no_follow: bool) -> PathRequest {
+    PathRequest {
+        tree,
+        path: path.into(),
+        no_follow,
+    }
+}
+
 /// A share. Cheap to clone. Paths are below it; `/` and `\` both divide parts.
+///
+/// ```
+/// # mod served { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/served/mod.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), countersign_client::Error> {
+/// # let running = served::serve();
+/// # let share = served::share(&running).await;
+/// share.create_dir_all("a/b").await?;
+/// share.write("a/b/old", b"text").await?;
+/// share.rename("a/b/old", "a/b/new").await?;
+/// // Copied by the server, without the data travelling:
+/// assert_eq!(share.copy("a/b/new", "a/copy").await?, 4);
+/// assert!(!share.exists("a/b/old").await?);
+///
+/// let mut names = Vec::new();
+/// let mut listing = share.read_dir("a").await?;
+/// while let Some(entry) = listing.next_entry().await? {
+///     names.push(entry.file_name().to_owned());
+/// }
+/// names.sort();
+/// assert_eq!(names, ["b", "copy"]);
+///
+/// share.remove_dir_all("a").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Share {
     pub(crate) tree: Arc<Tree>,
@@ -43,12 +78,20 @@ impl std::fmt::Debug for Share {
 }
 
 impl Share {
-    pub(crate) async fn connect(connection: Connection, name: &str) -> Result<Self> {
-        let server = connection.server().to_owned();
-        let tree = Tree::connect(connection, name)
-            .await
-            .map_err(|e| e.during(|| format!(r"connect to \\{server}\{name}")))?;
-        Ok(Self { tree })
+    /// Connects to a share, or to what a DFS namespace of its name leads to.
+    pub(crate) async fn find(connection: Connection, name: &str, hops: usize) -> Result<Self> {
+        let failure = match Tree::connect(connection.clone(), name).await {
+            Ok(tree) => return Ok(Self { tree }),
+            Err(error) => error,
+        };
+        if failure.kind() == ErrorKind::ShareNotFound
+            && !name.eq_ignore_ascii_case("IPC$")
+            && let Some(share) = connection.namespace(name, hops).await?
+        {
+            return Ok(share);
+        }
+        let server = connection.server();
+        Err(failure.during(|| format!(r"connect to \\{server}\{name}")))
     }
 
     /// Name of the share.
@@ -77,24 +120,76 @@ impl Share {
         self.tree.facts().and_then(|t| t.maximal_access)
     }
 
-    fn at(&self, tree: TreeId, path: &str, no_follow: bool) -> PathRequest {
-        PathRequest {
-            tree,
-            path: path.into(),
-            no_follow,
-        }
+    /// Whether it is part of a DFS namespace: paths on it may lie elsewhere, and are
+    /// followed there.
+    pub fn is_dfs(&self) -> bool {
+        self.tree.facts().is_some_and(|t| t.dfs)
     }
 
+    /// A call on a path, wherever that lies. With `link` a DFS link at the path's end
+    /// is meant itself, not what it leads to.
     async fn done(
         &self,
         verb: &str,
-        path: &str,
-        make: impl FnOnce(TreeId) -> Call,
+        path: String,
+        link: bool,
+        mut make: impl FnMut(TreeId, &str) -> Call,
     ) -> Result<Answer> {
-        self.tree
-            .call_once(make)
-            .await
-            .map_err(|e| e.during(|| format!("{verb} {}", self.tree.describe(path))))
+        let mut route = match link {
+            true => Route::no_follow(self, path),
+            false => Route::new(self, path),
+        };
+        loop {
+            let (tree, path) = (&route.share.tree, &route.path);
+            match tree.call_once(|tree| make(tree, path)).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if route.follow(&error, link).await? => {}
+                Err(error) => {
+                    let what = || format!("{verb} {}", route.share.tree.describe(&route.path));
+                    return Err(error.during(what));
+                }
+            }
+        }
+    }
+
+    /// A call on two paths, which must lie on the same share in the end.
+    async fn two(
+        &self,
+        verb: &str,
+        from: &str,
+        to: &str,
+        mut make: impl FnMut(TreeId, &str, &str) -> Call,
+    ) -> Result<()> {
+        let (from, to) = (normalise(from)?, normalise(to)?);
+        let mut source = Route::no_follow(self, from);
+        let mut target = Route::no_follow(self, to.clone());
+        let mut asked = false;
+        loop {
+            let (tree, path) = (&source.share.tree, &source.path);
+            let what = || format!("{verb} {}", tree.describe(path));
+            if !tree.is_same(&target.share.tree) {
+                if asked {
+                    let text =
+                        "the two paths lie on different shares of a DFS namespace: copy instead";
+                    return Err(Error::new(ErrorKind::Unsupported, text).during(what));
+                }
+                // Where the other one lies comes out when it is asked for.
+                asked = true;
+                let _ = self.stat(&to, true).await;
+                target = Route::no_follow(self, to.clone());
+                continue;
+            }
+            match tree.call_once(|tree| make(tree, path, &target.path)).await {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    let error = error.during(what);
+                    if !source.follow(&error, true).await? {
+                        return Err(error);
+                    }
+                    target = Route::no_follow(self, to.clone());
+                }
+            }
+        }
     }
 
     /// Opens a file for reading.
@@ -175,15 +270,33 @@ impl Share {
     }
 
     pub(crate) async fn read_start(&self, path: &str, max: u32) -> Result<(Bytes, Option<u64>)> {
-        let whole = self.connection().current().transfer().whole.min(max).max(1);
-        let answer = self
-            .tree
-            .call(|tree| Call::ReadFile {
-                at: self.at(tree, path, false),
-                max: whole,
-            })
-            .await
-            .map_err(|e| e.during(|| format!("read {}", self.tree.describe(path))))?;
+        let mut route = Route::new(self, path.into());
+        let answer = loop {
+            let (share, path) = (&route.share, &route.path);
+            // SMB1 has no round trip for that, but one request still is enough.
+            let transfer = share.connection().current().transfer();
+            let most = if transfer.whole == 0 {
+                transfer.read
+            } else {
+                transfer.whole
+            };
+            let whole = most.min(max).max(1);
+            let answer = share
+                .tree
+                .call(|tree| Call::ReadFile {
+                    at: at(tree, path, false),
+                    max: whole,
+                })
+                .await;
+            match answer {
+                Ok(answer) => break answer,
+                Err(error) if route.follow(&error, false).await? => {}
+                Err(error) => {
+                    let what = || format!("read {}", route.share.tree.describe(&route.path));
+                    return Err(error.during(what));
+                }
+            }
+        };
         match answer {
             Answer::Whole {
                 opened,
@@ -228,13 +341,17 @@ impl Share {
         disposition: Disposition,
         times: Option<FileTimes>,
     ) -> Result<()> {
-        let path = normalise(path)?;
-        self.done("write", &path, |tree| Call::WriteFile {
-            at: self.at(tree, &path, false),
-            disposition,
-            attributes: FileAttributes::empty(),
-            data,
-            last_write: times.and_then(|t| t.modified),
+        // A copy is kept only where the path may turn out to lie elsewhere.
+        let kept = self.is_dfs().then(|| data.clone());
+        let mut data = Some(data);
+        self.done("write", normalise(path)?, false, |tree, path| {
+            Call::WriteFile {
+                at: at(tree, path, false),
+                disposition,
+                attributes: FileAttributes::empty(),
+                data: data.take().or_else(|| kept.clone()).unwrap_or_default(),
+                last_write: times.and_then(|t| t.modified),
+            }
         })
         .await
         .map(|_| ())
@@ -257,21 +374,29 @@ impl Share {
     }
 
     async fn stat(&self, path: &str, no_follow: bool) -> Result<Metadata> {
-        let what = |e: Error| e.during(|| format!("stat {}", self.tree.describe(path)));
-        let answer = self
-            .tree
-            .call(|tree| Call::QueryPath {
-                at: self.at(tree, path, no_follow),
-                class: file_class::NETWORK_OPEN,
-                max: 56,
-            })
-            .await
-            .map_err(what)?;
-        match answer {
-            Answer::Info(data) => NetworkOpenInformation::decode(&data)
-                .map(|info| Metadata::of_open(&info))
-                .map_err(|_| what(malformed())),
-            _ => Err(unexpected()),
+        let mut route = Route::new(self, path.into());
+        loop {
+            let (share, path) = (&route.share, &route.path);
+            let what = |e: Error| e.during(|| format!("stat {}", share.tree.describe(path)));
+            let answer = share
+                .tree
+                .call(|tree| Call::QueryPath {
+                    at: at(tree, path, no_follow),
+                    class: file_class::NETWORK_OPEN,
+                    max: 56,
+                })
+                .await
+                .map_err(what);
+            match answer {
+                Ok(Answer::Info(data)) => {
+                    return NetworkOpenInformation::decode(&data)
+                        .map(|info| Metadata::of_open(&info))
+                        .map_err(|_| what(malformed()));
+                }
+                Ok(_) => return Err(unexpected()),
+                Err(error) if route.follow(&error, false).await? => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -308,9 +433,10 @@ impl Share {
     /// # Errors
     /// [`ErrorKind::AlreadyExists`] and others.
     pub async fn create_dir(&self, path: &str) -> Result<()> {
-        let path = normalise(path)?;
-        self.done("make directory", &path, |tree| Call::CreateDirectory {
-            at: self.at(tree, &path, false),
+        self.done("make directory", normalise(path)?, true, |tree, path| {
+            Call::CreateDirectory {
+                at: at(tree, path, false),
+            }
         })
         .await
         .map(|_| ())
@@ -368,10 +494,11 @@ impl Share {
     }
 
     async fn remove(&self, path: &str, directory: bool) -> Result<()> {
-        let path = normalise(path)?;
-        self.done("delete", &path, |tree| Call::Remove {
-            at: self.at(tree, &path, true),
-            directory,
+        self.done("delete", normalise(path)?, true, |tree, path| {
+            Call::Remove {
+                at: at(tree, path, true),
+                directory,
+            }
         })
         .await
         .map(|_| ())
@@ -427,14 +554,12 @@ impl Share {
     /// # Errors
     /// What the server says.
     pub async fn rename_with(&self, from: &str, to: &str, replace: bool) -> Result<()> {
-        let (from, to) = (normalise(from)?, normalise(to)?);
-        self.done("rename", &from, |tree| Call::RenamePath {
-            at: self.at(tree, &from, true),
-            to,
+        self.two("rename", from, to, |tree, from, to| Call::RenamePath {
+            at: at(tree, from, true),
+            to: to.into(),
             replace,
         })
         .await
-        .map(|_| ())
     }
 
     /// Gives a file another name as well.
@@ -442,14 +567,12 @@ impl Share {
     /// # Errors
     /// What the server says.
     pub async fn hard_link(&self, original: &str, link: &str) -> Result<()> {
-        let (original, to) = (normalise(original)?, normalise(link)?);
-        self.done("link", &original, |tree| Call::Link {
-            at: self.at(tree, &original, false),
-            to,
+        self.two("link", original, link, |tree, from, to| Call::Link {
+            at: at(tree, from, false),
+            to: to.into(),
             replace: false,
         })
         .await
-        .map(|_| ())
     }
 
     /// Where a symbolic link leads, as it is written there.
@@ -500,12 +623,17 @@ impl Share {
         times: FileTimes,
         attributes: FileAttributes,
     ) -> Result<()> {
-        let path = normalise(path)?;
-        self.done("set the attributes of", &path, |tree| Call::SetPath {
-            at: self.at(tree, &path, true),
-            class: file_class::BASIC,
-            data: basic_information(times, attributes),
-        })
+        let data = basic_information(times, attributes);
+        self.done(
+            "set the attributes of",
+            normalise(path)?,
+            true,
+            |tree, path| Call::SetPath {
+                at: at(tree, path, true),
+                class: file_class::BASIC,
+                data: data.clone(),
+            },
+        )
         .await
         .map(|_| ())
     }

@@ -21,6 +21,9 @@ use crate::live::{Command, Shared};
 
 /// Commands taken at once before their requests are signed as one batch.
 const COMMANDS_AT_ONCE: usize = 64;
+/// How long a connection that is to be closed waits for what was asked before, after
+/// the last that it could send.
+const LINGER: Duration = Duration::from_secs(60);
 /// Buffers given to one write.
 const SLICES: usize = 64;
 /// Bytes that wait for the socket before calls have to wait.
@@ -52,7 +55,8 @@ pub(crate) struct Task {
     unsent: VecDeque<Frame>,
     unsent_bytes: usize,
     epoch: Instant,
-    closing: bool,
+    /// Until when what was asked before is waited for.
+    closing: Option<Instant>,
 }
 
 impl Task {
@@ -72,7 +76,7 @@ impl Task {
             unsent: VecDeque::new(),
             unsent_bytes: 0,
             epoch: Instant::now(),
-            closing: false,
+            closing: None,
         }
     }
 
@@ -102,7 +106,8 @@ impl Task {
             if self.engine.closed().is_some() {
                 break;
             }
-            if self.closing && self.waiting.is_empty() && self.unsent.is_empty() {
+            let done = self.waiting.is_empty() && self.unsent.is_empty();
+            if self.closing.is_some_and(|by| done || by <= Instant::now()) {
                 self.engine.close(CloseReason::Local);
                 continue;
             }
@@ -121,17 +126,19 @@ impl Task {
                 .take(SLICES)
                 .map(|frame| IoSlice::new(frame.rest()))
                 .collect();
-            let deadline = self.engine.poll_timeout().map_or_else(
-                || Instant::now() + Duration::from_secs(3600),
-                |at| self.epoch + at,
-            );
+            let deadline = self.engine.poll_timeout().map(|at| self.epoch + at);
+            let deadline = deadline
+                .into_iter()
+                .chain(self.closing)
+                .min()
+                .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             let happened = tokio::select! {
                 written = writer.write_vectored(&slices), if !slices.is_empty() => {
                     Happened::Written(written)
                 }
                 read = reader.read_buf(room) => Happened::Read(read),
                 command = self.commands.recv(),
-                    if !self.closing && self.unsent_bytes < UNSENT => Happened::Command(command),
+                    if self.closing.is_none() && self.unsent_bytes < UNSENT => Happened::Command(command),
                 () = tokio::time::sleep_until(deadline) => Happened::Timeout,
             };
             match happened {
@@ -191,6 +198,9 @@ impl Task {
 
     fn written(&mut self, mut count: usize) {
         self.unsent_bytes = self.unsent_bytes.saturating_sub(count);
+        if self.closing.is_some() {
+            self.closing = Some(Instant::now() + LINGER);
+        }
         while let Some(frame) = self.unsent.front_mut() {
             let rest = frame.rest().remaining();
             if count < rest {
@@ -220,7 +230,7 @@ impl Task {
                 }
             }
             Some(Command::Dispose(answer)) => self.dispose(answer),
-            Some(Command::Close) | None => self.closing = true,
+            Some(Command::Close) | None => self.closing = Some(Instant::now() + LINGER),
         }
     }
 
@@ -292,7 +302,8 @@ impl Task {
             }
             Event::Break(broken) => {
                 if let Some(to) = &*self.shared.breaks.lock() {
-                    let _ = to.send(broken);
+                    // Who does not listen misses some: a server must not fill memory.
+                    let _ = to.try_send(broken);
                 }
                 // Nothing is cached here, so nothing has to be written back.
                 if broken.acknowledge {

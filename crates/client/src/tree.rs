@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use countersign_core::client::{Answer, Call, TreeConnected, TreeId};
+use countersign_core::config::Dialect;
 use parking_lot::Mutex;
 
 use crate::connection::{Connection, unexpected};
+use crate::dfs::Link;
 use crate::error::Result;
 use crate::live::Live;
+use crate::path::join;
 
 /// How often a call is tried on a new connection.
 pub(crate) const TRIES: usize = 3;
@@ -17,6 +20,8 @@ pub(crate) struct Tree {
     pub(crate) name: String,
     state: Mutex<Option<(u64, TreeConnected)>>,
     connecting: tokio::sync::Mutex<()>,
+    /// Links of a DFS namespace on it that were followed.
+    pub(crate) links: Mutex<Vec<Link>>,
 }
 
 impl Tree {
@@ -26,6 +31,7 @@ impl Tree {
             name: name.into(),
             state: Mutex::new(None),
             connecting: tokio::sync::Mutex::new(()),
+            links: Mutex::new(Vec::new()),
         };
         tree.ready().await?;
         Ok(Arc::new(tree))
@@ -34,11 +40,23 @@ impl Tree {
     /// `\\server\share` or `\\server\share\path`.
     pub(crate) fn describe(&self, path: &str) -> String {
         let server = self.connection.server();
-        if path.is_empty() {
-            format!(r"\\{server}\{}", self.name)
-        } else {
-            format!(r"\\{server}\{}\{path}", self.name)
+        let mut text = format!(r"\\{server}\{}", self.name);
+        if !path.is_empty() {
+            text = join(&text, path);
         }
+        // There, a link looks as if nothing were there.
+        let old = self.connection.current().negotiated.dialect == Dialect::Smb1;
+        if old && self.facts().is_some_and(|tree| tree.dfs) {
+            text.push_str(" (part of a DFS namespace, whose links are not followed over SMB1)");
+        }
+        text
+    }
+
+    /// Whether it is the same share of the same server.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let server = self.connection.server();
+        server.eq_ignore_ascii_case(other.connection.server())
+            && self.name.eq_ignore_ascii_case(&other.name)
     }
 
     /// The connection and the tree on it.

@@ -44,6 +44,22 @@ pub struct Change {
 type Next = Pin<Box<dyn Future<Output = Result<ChangeList>> + Send>>;
 
 /// Changes of a directory. Dropped, the watch ends.
+///
+/// ```
+/// # mod served { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/served/mod.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), countersign_client::Error> {
+/// # let running = served::serve();
+/// # let share = served::share(&running).await;
+/// use countersign_client::ChangeKind;
+///
+/// let mut watch = share.watch("", true).await?;
+/// share.write("new.txt", b"").await?;
+/// let change = watch.next_change().await?.expect("the directory is still there");
+/// assert_eq!((change.kind, change.path.as_str()), (ChangeKind::Added, "new.txt"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Watch {
     file: File,
     filter: CompletionFilter,

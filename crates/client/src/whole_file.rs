@@ -32,6 +32,28 @@ pub struct Progress {
 type Callback = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// How a transfer is made.
+///
+/// ```
+/// # mod served { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/served/mod.rs")); }
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), countersign_client::Error> {
+/// # let running = served::serve();
+/// # let share = served::share(&running).await;
+/// use countersign_client::TransferOptions;
+///
+/// let options = TransferOptions::new().progress(|progress| {
+///     println!("{} of {:?} bytes", progress.done, progress.total);
+/// });
+/// let data = vec![7; 100_000];
+/// share.upload(&mut data.as_slice(), "big", &options).await?;
+///
+/// // From where an earlier one stopped:
+/// let mut rest = Vec::new();
+/// share.download("big", &mut rest, &TransferOptions::new().offset(90_000)).await?;
+/// assert_eq!(rest.len(), 10_000);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 #[must_use]
 pub struct TransferOptions {

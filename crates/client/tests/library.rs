@@ -7,6 +7,8 @@
     reason = "tests fail loudly"
 )]
 
+mod served;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,88 +16,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use countersign_auth::{AuthConfig, UserFile};
 use countersign_client::{
-    Cipher, Client, ClientBuilder, Connection, Credentials, Dialect, Effective, ErrorKind, Lock,
-    NtHash, OpenOptions, Signing, SigningAlgorithm, TransferOptions,
+    Client, ClientBuilder, Connection, Credentials, ErrorKind, Lock, OpenOptions, Signing,
+    TransferOptions,
 };
-use countersign_core::config::{Limits, LogonLimits, OnTighten, ShareConfig};
-use countersign_core::{Server, ServerConfig};
-use countersign_fs::{Backend, FileService, Share, ShareOptions};
-use countersign_localfs::{LocalFs, LocalOptions};
-use countersign_policy::Settings;
-use countersign_server::shell::{Listen, Shell, ShellLimits, TokioHost};
 use futures_core::Stream;
+use served::serve;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-
-struct TestServer {
-    address: SocketAddr,
-    server: Arc<Server>,
-    _shell: Shell,
-    _folder: tempfile::TempDir,
-}
-
-fn serve() -> TestServer {
-    let folder = tempfile::tempdir().unwrap();
-    let backend: Arc<dyn Backend> = LocalFs::open(folder.path(), LocalOptions::default()).unwrap();
-    let mut users = UserFile::default();
-    users
-        .add("alice", NtHash::from_password("Passw0rd!"), &[])
-        .unwrap();
-    let config = ServerConfig {
-        smb1: false,
-        min_dialect: Dialect::Smb202,
-        max_dialect: Dialect::Smb311,
-        policy: Arc::new(Effective::of(Settings::default())),
-        exceptions: Arc::default(),
-        signing_algorithms: vec![SigningAlgorithm::AesGmac],
-        ciphers: vec![Cipher::Aes128Gcm],
-        encrypt: false,
-        auth: Arc::new(AuthConfig::default()),
-        users: Arc::new(users),
-        anonymous_ipc: true,
-        guest: false,
-        shares: vec![ShareConfig {
-            share: Arc::new(Share {
-                name: "share".into(),
-                backend,
-                options: ShareOptions::default(),
-            }),
-            comment: "A folder".into(),
-            hidden: false,
-            encrypt: false,
-            valid_users: Vec::new(),
-            read_only_users: Vec::new(),
-            guest_ok: false,
-        }],
-        guid: *b"countersign-test",
-        netbios_name: "TEST".into(),
-        workgroup: "WORKGROUP".into(),
-        comment: String::new(),
-        oem_code_page: Default::default(),
-        limits: Limits::default(),
-        logon: LogonLimits::default(),
-        on_tighten: OnTighten::End,
-    };
-    let host = Arc::new(TokioHost::current());
-    let files = FileService::new(Arc::clone(&host) as _);
-    let server = Server::new(config, files, host);
-    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
-    let shell = Shell::start(
-        Arc::clone(&server),
-        &[Listen::new(address)],
-        ShellLimits::default(),
-    )
-    .unwrap();
-    TestServer {
-        address: shell.addresses()[0],
-        server,
-        _shell: shell,
-        _folder: folder,
-    }
-}
 
 fn builder() -> ClientBuilder {
     Client::builder().credentials(Credentials::password("alice", "Passw0rd!"))
@@ -157,6 +86,35 @@ async fn a_session_ends_with_its_connection() {
     let connection = connect(test.address).await;
     connection.close().await.unwrap();
     until(|| test.server.registry.list().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_the_session_and_says_so() {
+    let test = serve();
+    for signing in [Signing::Off, Signing::Required] {
+        let client = builder().signing(signing).build();
+        let connection = client.connect(&test.address.to_string()).await.unwrap();
+        let share = connection.share("share").await.unwrap();
+        let mut watch = share.watch("", false).await.unwrap();
+        share.write("x", b"x").await.unwrap();
+        assert!(watch.next_change().await.unwrap().is_some());
+        let patience = Duration::from_secs(10);
+        let closed = tokio::time::timeout(patience, connection.close()).await;
+        closed.expect("closing takes no time").unwrap();
+        // As the server ends it, or as LOGOFF does, but never as an attack.
+        loop {
+            match watch.next_change().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Disconnected, "{error}");
+                    break;
+                }
+            }
+        }
+        let late = share.metadata("x").await.unwrap_err();
+        assert!(late.to_string().contains("LOGOFF"), "{late}");
+    }
 }
 
 #[tokio::test]
