@@ -205,6 +205,17 @@ impl Samba {
         signing: &str,
         highest: &str,
     ) -> Res<Self> {
+        Self::start_more(folder, share, signing, highest, "")
+    }
+
+    /// The same with more sections of smb.conf.
+    pub(crate) fn start_more(
+        folder: &Path,
+        share: &Path,
+        signing: &str,
+        highest: &str,
+        more: &str,
+    ) -> Res<Self> {
         let smbd = find("smbd").ok_or("smbd is not installed")?;
         if !rustix::process::geteuid().is_root() {
             return Err("smbd needs root".to_owned());
@@ -231,7 +242,7 @@ impl Samba {
              ncalrpc dir = {f}/run/ncalrpc\n log file = {f}/log/%m\n log level = 0\n \
              server min protocol = NT1\n server max protocol = {highest}\n \
              ntlm auth = yes\n server signing = {signing}\n load printers = no\n disable spoolss = yes\n[share]\n path = {}\n \
-             read only = no\n store dos attributes = yes\n force user = root\n",
+             read only = no\n store dos attributes = yes\n force user = root\n{more}",
             share.display()
         );
         std::fs::write(&conf, text).map_err(|e| e.to_string())?;

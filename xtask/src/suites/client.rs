@@ -25,7 +25,7 @@ pub(crate) fn run(tally: &mut Tally, _: &Context) -> Res<()> {
     let share = folder.join("share");
     std::fs::create_dir_all(&share).map_err(|e| e.to_string())?;
     std::fs::write(share.join("original"), ORIGINAL).map_err(|e| e.to_string())?;
-    let samba = match Samba::start(&folder, &share, "auto") {
+    let samba = match Samba::start_more(&folder, &share, "auto", "SMB3", &namespace(&folder)?) {
         Ok(samba) => samba,
         Err(why) => {
             tally.skip("our client against smbd", &why);
@@ -38,7 +38,7 @@ pub(crate) fn run(tally: &mut Tally, _: &Context) -> Res<()> {
             if protection == "encrypt" && !dialect.starts_with('3') {
                 continue;
             }
-            let out = ask(&battery, samba.port, dialect, protection, None)?;
+            let out = ask(&battery, samba.port, dialect, protection, "share", None)?;
             let result = if out.ok() { Ok(()) } else { Err(out.tail()) };
             tally.check(&format!("smbd {dialect} {protection}"), result);
         }
@@ -55,17 +55,9 @@ pub(crate) fn run(tally: &mut Tally, _: &Context) -> Res<()> {
             if attack == Attack::Downgrade && !dialect.starts_with('3') {
                 continue;
             }
-            if dialect == "smb1" && matches!(attack, Attack::Flip | Attack::Strip | Attack::Twice) {
-                // Covered in memory, by the testkit's tests of the SMB1 engine.
-                let what = format!("tampering {dialect} {attack:?}");
-                tally.skip(
-                    &what,
-                    "the proxy does not find the file's bytes in SMB1's answers",
-                );
-                continue;
-            }
             let proxy = Proxy::start(samba.port, Box::new(Man { attack }))?;
-            let out = ask(&battery, proxy.port, dialect, "sign", Some("original"))?;
+            let file = Some("original");
+            let out = ask(&battery, proxy.port, dialect, "sign", "share", file)?;
             let text = out.text();
             let believed = text.contains("CHANGED");
             let result = match attack {
@@ -81,7 +73,32 @@ pub(crate) fn run(tally: &mut Tally, _: &Context) -> Res<()> {
             tally.check(&format!("tampering {dialect} {attack:?}"), result);
         }
     }
+    for dialect in DIALECTS {
+        let file = Some("link/original");
+        let out = ask(&battery, samba.port, dialect, "sign", "dfs", file)?;
+        let result = match (dialect, out.ok()) {
+            // It follows no referrals, and must not do as if the file were not there.
+            ("smb1", false) if out.text().contains("DFS") => Ok(()),
+            ("smb1", _) => Err(out.tail()),
+            (_, true) if out.text().contains("ORIGINAL") => Ok(()),
+            _ => Err(out.tail()),
+        };
+        tally.check(&format!("smbd {dialect} a link of DFS"), result);
+    }
     Ok(())
+}
+
+/// A namespace with a link to the share.
+fn namespace(folder: &Path) -> Res<String> {
+    let root = folder.join("dfs");
+    std::fs::create_dir_all(&root).map_err(|e| e.to_string())?;
+    let link = root.join("link");
+    let _ = std::fs::remove_file(&link);
+    std::os::unix::fs::symlink(r"msdfs:127.0.0.1\share", &link).map_err(|e| e.to_string())?;
+    Ok(format!(
+        "[dfs]\n path = {}\n msdfs root = yes\n read only = no\n force user = root\n",
+        root.display()
+    ))
 }
 
 fn build() -> Res<PathBuf> {
@@ -102,11 +119,12 @@ fn ask(
     port: u16,
     dialect: &str,
     protection: &str,
+    share: &str,
     file: Option<&str>,
 ) -> Res<Output> {
     let mut c = Command::new(battery);
     c.arg(format!("127.0.0.1:{port}"));
-    c.args(["share", USER, PASSWORD, dialect, protection]);
+    c.args([share, USER, PASSWORD, dialect, protection]);
     c.args(file);
     run_command(c, Duration::from_secs(120))
 }
