@@ -13,17 +13,17 @@ use countersign_localfs::{LocalFs, LocalOptions};
 use countersign_policy::Settings;
 use countersign_server::shell::{Listen, Shell, ShellLimits, TokioHost};
 
-pub struct TestServer {
-    pub address: SocketAddr,
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
     #[allow(dead_code, reason = "not every test looks at it")]
-    pub server: Arc<Server>,
+    pub(crate) server: Arc<Server>,
     _shell: Shell,
     _folder: tempfile::TempDir,
 }
 
 /// Its share, with signing required.
 #[allow(dead_code, reason = "the examples of the documentation use it")]
-pub async fn share(of: &TestServer) -> countersign_client::Share {
+pub(crate) async fn share(of: &TestServer) -> countersign_client::Share {
     let credentials = countersign_client::Credentials::password("alice", "Passw0rd!");
     let client = countersign_client::Client::builder()
         .credentials(credentials)
@@ -33,7 +33,7 @@ pub async fn share(of: &TestServer) -> countersign_client::Share {
 }
 
 /// A server with a share `share` and a user `alice`.
-pub fn serve() -> TestServer {
+pub(crate) fn serve() -> TestServer {
     let folder = tempfile::tempdir().unwrap();
     let backend: Arc<dyn Backend> = LocalFs::open(folder.path(), LocalOptions::default()).unwrap();
     let mut users = UserFile::default();
