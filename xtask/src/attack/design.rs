@@ -182,10 +182,10 @@ fn reaches(nature: Nature, attack: Attack, dialect: &str, setting: Setting) -> b
         Attack::ClearServerMode => ends.play(nature.strict, |_| announced(smb1), same),
         Attack::ClearClientMode => {
             // A server of SMB2 reads it in NEGOTIATE, too.
-            let twice = !smb1 && !(nature.multi_protocol && dialect == "SMB2_02");
-            ends.play(nature.strict, same, |said| match twice {
-                true => said,
-                false => announced(smb1),
+            let once = smb1 || nature.multi_protocol && dialect == "SMB2_02";
+            ends.play(nature.strict, same, |said| match once {
+                true => announced(smb1),
+                false => said,
             })
         }
         _ => ends.play(true, same, same),

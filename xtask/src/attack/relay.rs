@@ -27,8 +27,11 @@ pub(crate) fn tables(tally: &mut Tally, binary: &Path, folder: &Path) -> Res<Str
     let password = folder.join("password");
     std::fs::write(&password, &account.password).map_err(|e| e.to_string())?;
     let victims = [
-        ("smbclient", Victim::Smbclient(&smbclient)),
-        ("countersign", Victim::Ours(binary, &password)),
+        ("smbclient, not signing", Victim::Smbclient(&smbclient)),
+        (
+            "countersign, requiring signing",
+            Victim::Ours(binary, &password),
+        ),
     ];
     let mut out = String::from(
         "\n## NTLM relay by ntlmrelayx\n\n\
@@ -82,7 +85,7 @@ pub(crate) fn tables(tally: &mut Tally, binary: &Path, folder: &Path) -> Res<Str
     Ok(out)
 }
 
-/// What the victim speaks: ntlmrelayx takes no more.
+/// What ntlmrelayx speaks at most.
 const DIALECT: &str = "SMB2_10";
 
 /// Whose logon is relayed.
@@ -103,7 +106,8 @@ impl Victim<'_> {
             Victim::Ours(binary, password) => {
                 let mut c = Command::new(binary);
                 c.args(["ls", &format!("smb://127.0.0.1:{port}/share")]);
-                c.args(["--user", USER, "--sign", "off", "--dialect", "2.1"]);
+                // What a client requires comes too late: the relay has its answer.
+                c.args(["--user", USER, "--sign", "required"]);
                 c.args(["--timeout", "6", "--password-file"]).arg(password);
                 c.arg("--state").arg(folder.join("client-state"));
                 c
