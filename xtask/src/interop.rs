@@ -9,6 +9,7 @@ type Suite = fn(&mut Tally, &Context) -> Res<()>;
 
 const SUITES: &[(&str, Suite)] = &[
     ("captures", suites::captures::run),
+    ("verify", suites::verify::run),
     ("matrix", suites::matrix::run),
     ("python", suites::python::run),
     ("tools", suites::tools::run),

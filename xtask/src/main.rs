@@ -31,7 +31,7 @@ cargo xtask COMMAND
 
   test [--full]              everything: unit tests, then real clients against the built binary
   interop [--full] [SUITE..] only the real clients; --full adds the 1 GiB file and 5,000 small ones
-                             suites: audit captures matrix python tools kerberos live gpo commands tamper attack scan client
+                             suites: audit captures verify matrix python tools kerberos live gpo commands tamper attack scan client
   ci                         format, lints, documentation, dependency edges, sizes of files
   fuzz [--minutes N] [TARGET..]   every fuzz target in turn, seeds from the captures
   attack [--subject ours,smbd,HOST[:PORT]] [--dialects D,..] [--only TEXT] [--out FILE]

@@ -13,6 +13,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("smbd", "samba"),
     ("smbtorture", "samba-testsuite"),
     ("dumpcap", "tshark"),
+    ("tshark", "tshark"),
     ("nmap", "nmap"),
     ("rclone", "rclone"),
     ("curl", "curl"),

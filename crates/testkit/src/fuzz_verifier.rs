@@ -45,6 +45,7 @@ pub fn verifier(bytes: &[u8]) {
                 number,
                 link: 101,
                 data,
+                original: data.len(),
             });
         }
         if let Some(next) = next.get_mut(own) {

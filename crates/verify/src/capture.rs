@@ -41,6 +41,8 @@ pub struct Packet<'a> {
     pub link: u32,
     /// The bytes, perhaps cut by the snapshot length.
     pub data: &'a [u8],
+    /// How many there were.
+    pub original: usize,
 }
 
 /// What a step of reading gave.
@@ -82,6 +84,7 @@ enum Record {
         from: usize,
         to: usize,
         length: usize,
+        original: usize,
     },
 }
 
@@ -99,6 +102,13 @@ impl<R: Read> CaptureReader<R> {
             records: 0,
             wanted: 24,
         }
+    }
+
+    /// A reader of the next piece of a capture whose pieces before had so many packets.
+    pub fn continuing(input: R, packets: u64) -> Self {
+        let mut reader = Self::new(input);
+        reader.number = packets;
+        reader
     }
 
     /// The next packet, if it is wholly in the buffer.
@@ -139,6 +149,7 @@ impl<R: Read> CaptureReader<R> {
                     from,
                     to,
                     length,
+                    original,
                 } => {
                     let (from, to) = (self.start + from, self.start + to);
                     self.start += length;
@@ -146,7 +157,12 @@ impl<R: Read> CaptureReader<R> {
                     self.number += 1;
                     let data = self.buffer.get(from..to).unwrap_or_default();
                     let number = self.number;
-                    return Ok(Next::Packet(Packet { number, link, data }));
+                    return Ok(Next::Packet(Packet {
+                        number,
+                        link,
+                        data,
+                        original,
+                    }));
                 }
             }
         }
@@ -247,6 +263,11 @@ fn believe(length: u32, number: u64) -> Result<usize, CaptureError> {
         })
 }
 
+/// Length of a packet on the wire, as a record says it.
+fn original(length: Option<u32>) -> usize {
+    length.map_or(0, |l| usize::try_from(l).unwrap_or(usize::MAX))
+}
+
 fn pcap(
     have: &[u8],
     big: bool,
@@ -266,6 +287,7 @@ fn pcap(
         from: header,
         to: length,
         length,
+        original: original(u32_at(have, 12, big)),
     })
 }
 
@@ -307,23 +329,30 @@ fn pcapng(
         return Ok(Record::Need(length));
     };
     let body = block.get(8..length - 4).unwrap_or_default();
-    // Interface and captured length of the three kinds of packets.
-    let (interface, at, captured): (_, usize, _) = match kind {
+    // Interface, captured length and length of the three kinds of packets.
+    let (interface, at, captured, whole): (_, usize, _, _) = match kind {
         1 => {
             if interfaces.len() < MAX_INTERFACES {
                 interfaces.push(u16_at(body, 0, big).map_or(u32::MAX, u32::from));
             }
             return Ok(Record::Skip(length));
         }
-        6 => (u32_at(body, 0, big), 20, u32_at(body, 12, big)),
+        6 => (
+            u32_at(body, 0, big),
+            20,
+            u32_at(body, 12, big),
+            u32_at(body, 16, big),
+        ),
         2 => (
             u16_at(body, 0, big).map(u32::from),
             20,
             u32_at(body, 12, big),
+            u32_at(body, 16, big),
         ),
         3 => {
             let room = u32::try_from(body.len().saturating_sub(4)).unwrap_or(u32::MAX);
-            (Some(0), 4, u32_at(body, 0, big).map(|l| l.min(room)))
+            let whole = u32_at(body, 0, big);
+            (Some(0), 4, whole.map(|l| l.min(room)), whole)
         }
         _ => return Ok(Record::Skip(length)),
     };
@@ -345,6 +374,7 @@ fn pcapng(
         from: from.min(to),
         to,
         length,
+        original: original(whole),
     })
 }
 

@@ -57,7 +57,8 @@ impl State {
     }
 
     pub(crate) fn check_smb2(&mut self, check: Smb2Check) {
-        self.batch.bytes += check.message.len();
+        // The whole frame is kept for it.
+        self.batch.bytes += check.frame.len();
         self.batch.smb2.push(check);
         self.flush_full();
     }

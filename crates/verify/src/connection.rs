@@ -22,6 +22,10 @@ pub(crate) struct Connection {
     smb1: Smb1,
     smb2: Smb2,
     passed_over: u64,
+    /// Packets that the snapshot length cut.
+    cut: u64,
+    /// Which of the flows said that it ends.
+    finished: [bool; 2],
     /// Packet it was last seen in.
     pub(crate) last: u64,
 }
@@ -30,8 +34,15 @@ impl Connection {
     /// A connection whose first segment is `segment`.
     pub(crate) fn new(number: u32, segment: &Segment<'_>) -> Self {
         let from_start = segment.syn;
-        // Who opens a connection is the client; the answer has SYN and ACK.
-        let server = from_start.then_some(usize::from(segment.ack.is_none()));
+        // Who opens a connection is the client; the answer has SYN and ACK. In the
+        // midst of one the port may tell.
+        let known = |port: u16| matches!(port, 445 | 139);
+        let server = match (known(segment.from.port()), known(segment.to.port())) {
+            _ if from_start => Some(usize::from(segment.ack.is_none())),
+            (true, false) => Some(0),
+            (false, true) => Some(1),
+            _ => None,
+        };
         Self {
             number,
             first: segment.from,
@@ -42,6 +53,8 @@ impl Connection {
             smb1: Smb1::new(number, from_start),
             smb2: Smb2::new(number),
             passed_over: 0,
+            cut: 0,
+            finished: [false; 2],
             last: 0,
         }
     }
@@ -58,12 +71,42 @@ impl Connection {
 
     /// Whether a new connection between the same ends begins with `segment`.
     pub(crate) fn is_replaced_by(&self, segment: &Segment<'_>) -> bool {
-        segment.syn && segment.ack.is_none() && (self.is_ours() || self.server.is_none())
+        segment.syn
+            && segment.ack.is_none()
+            && (self.is_ours() || self.is_foreign() || !self.from_start)
+    }
+
+    /// Both sides have ended it, or one has broken it off.
+    pub(crate) fn is_over(&self) -> bool {
+        self.finished == [true; 2]
+    }
+
+    /// Gives back room that is kept for more.
+    pub(crate) fn trim(&mut self) {
+        self.flows.iter_mut().for_each(Flow::trim);
+    }
+
+    /// Bytes that are kept.
+    pub(crate) fn weight(&self) -> usize {
+        let flows: usize = self.flows.iter().map(Flow::weight).sum();
+        flows + self.smb1.weight() + self.smb2.weight()
     }
 
     pub(crate) fn segment(&mut self, state: &mut State, frame: u64, segment: &Segment<'_>) {
         self.last = frame;
         let own = usize::from(segment.from != self.first);
+        if let Some(finished) = self.finished.get_mut(own) {
+            *finished |= segment.fin;
+        }
+        if segment.rst {
+            self.finished = [true; 2];
+        }
+        if self.is_foreign() {
+            return;
+        }
+        if segment.cut > 0 {
+            self.cut += 1;
+        }
         if let Some(ack) = segment.ack
             && let Some(other) = self.flows.get_mut(1 - own)
         {
@@ -124,12 +167,15 @@ impl Connection {
             connection: self.number,
             from_server,
         };
-        if frame.after_loss && !from_server {
-            self.smb1.lost();
+        if frame.after_loss {
+            self.smb2.lost();
+            if !from_server {
+                self.smb1.lost();
+            }
         }
         match m.first_chunk::<4>() {
             Some(b"\xFFSMB") => self.smb1.message(state, place, m),
-            Some(b"\xFESMB" | b"\xFDSMB") => self.smb2.frame(state, place, m),
+            Some(b"\xFESMB" | b"\xFDSMB" | b"\xFCSMB") => self.smb2.frame(state, place, m),
             _ => self.passed_over += 1,
         }
     }
@@ -152,7 +198,9 @@ impl Connection {
             dialect,
             from_start: self.from_start,
             lost: [lost(1 - server), lost(server)],
-            passed_over: self.passed_over,
+            cut: self.cut,
+            compressed: self.smb2.compressed,
+            passed_over: self.passed_over + self.smb2.passed_over,
         }
     }
 }

@@ -16,8 +16,10 @@ pub(crate) const MAX_HELD: usize = 4 << 20;
 pub(crate) const MAX_HELD_SEGMENTS: usize = 4096;
 /// Bytes without any SMB message after which a flow is none of ours.
 pub(crate) const GIVE_UP: u64 = 32 << 20;
-/// What a buffer is grown by, at least.
+/// What a buffer is grown by at most, beyond what the frame at its start needs.
 const GROWTH: usize = 256 << 10;
+/// And at least, where SMB flows.
+const LEAST_GROWTH: usize = 4 << 10;
 
 /// A frame's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub(crate) struct Flow {
     from_start: bool,
     searched: u64,
     after_loss: bool,
+    /// Length of the last frame.
+    last: usize,
     /// Bytes known to be missing.
     pub(crate) lost: u64,
 }
@@ -75,6 +79,7 @@ impl Flow {
             from_start: false,
             searched: 0,
             after_loss: false,
+            last: 0,
             lost: 0,
         }
     }
@@ -158,6 +163,18 @@ impl Flow {
         }
     }
 
+    /// Gives back room that is kept for more.
+    pub(crate) fn trim(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    /// Bytes that are kept.
+    pub(crate) fn weight(&self) -> usize {
+        self.buffer.capacity() + self.held_bytes + self.held.len() * 64
+    }
+
     /// Whether segments still wait behind a gap.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.held.is_empty()
@@ -186,8 +203,11 @@ impl Flow {
                 .saturating_sub(self.buffer.len());
             // A length is only believed as far as bytes have come.
             let frame = frame.min(self.buffer.len() * 2 + 4 * GROWTH);
-            // Nor is there room for what may be no SMB at all.
-            let growth = if self.ours { GROWTH } else { 0 };
+            // Room for a few frames like the last; none for what may be no SMB at all.
+            let growth = match self.ours {
+                true => (self.last * 4).clamp(LEAST_GROWTH, GROWTH),
+                false => 0,
+            };
             self.buffer.reserve(frame.max(data.len()).max(growth));
         }
         self.buffer.extend_from_slice(data);
@@ -281,6 +301,7 @@ impl Flow {
                         continue;
                     }
                     self.ours = true;
+                    self.last = length;
                     let after_loss = std::mem::take(&mut self.after_loss);
                     return Some(Frame {
                         message: frame.slice(4..),

@@ -21,26 +21,34 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod altered;
 mod capture;
 mod check;
+mod compression;
 mod connection;
 mod diagnosis;
 mod fields;
 mod flow;
+mod ip;
 mod kerberos;
 mod link;
 mod logon;
+mod proof;
 mod report;
 mod secrets;
+mod sessions;
 mod smb1;
 mod smb2;
 mod state;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::SocketAddr;
 
 use connection::Connection;
-use report::session_name;
+use ip::Reassembly;
+use link::{Carried, Segment};
 use state::{Map, State};
 
 pub use capture::{CaptureError, CaptureReader, MAX_INTERFACES, MAX_RECORD, Next, Packet};
@@ -50,10 +58,19 @@ pub use report::{
     dialect_name,
 };
 pub use secrets::Secrets;
+pub use sessions::{MAX_SESSIONS, MAX_SUMMARIES};
 
-/// Most connections that are followed at once; the ones that were quiet longest go
-/// first, a quarter at a time.
+/// Connections that are followed at once; the ones that were quiet longest go first, a
+/// quarter at a time.
 pub const MAX_CONNECTIONS: usize = 1 << 16;
+/// Bytes that the connections may keep together (segments out of order, messages not
+/// yet whole, logons under way); beyond it the ones go that were quiet longest.
+pub const MAX_KEPT: usize = 256 << 20;
+/// Link types that are told of which no packet can be read.
+const MAX_UNKNOWN_LINKS: usize = 64;
+/// Packets, and bytes, after which it is looked what can be let go.
+const SWEEP_PACKETS: u64 = 1 << 14;
+const SWEEP_BYTES: usize = 64 << 20;
 
 /// Checks the packets of one capture.
 pub struct Verifier {
@@ -62,8 +79,13 @@ pub struct Verifier {
     open: Map<(SocketAddr, SocketAddr), usize>,
     /// Summaries of connections that are not followed any more.
     closed: Vec<ConnectionSummary>,
+    closed_left_off: u64,
+    reassembly: Reassembly,
+    unknown_links: BTreeMap<u32, u64>,
     started: u32,
     packets: u64,
+    swept: u64,
+    bytes_since: usize,
     cut: bool,
 }
 
@@ -82,8 +104,13 @@ impl Verifier {
             connections: Vec::new(),
             open: Map::default(),
             closed: Vec::new(),
+            closed_left_off: 0,
+            reassembly: Reassembly::default(),
+            unknown_links: BTreeMap::new(),
             started: 0,
             packets: 0,
+            swept: 0,
+            bytes_since: 0,
             cut: false,
         }
     }
@@ -91,9 +118,36 @@ impl Verifier {
     /// Takes a packet in.
     pub fn packet(&mut self, packet: &Packet<'_>) {
         self.packets = packet.number;
-        let Some(segment) = link::tcp(packet.link, packet.data) else {
-            return;
-        };
+        self.state.packet = packet.number;
+        self.state.earn(packet.data.len());
+        self.bytes_since += packet.data.len();
+        if self.packets.saturating_sub(self.swept) >= SWEEP_PACKETS
+            || self.bytes_since >= SWEEP_BYTES
+        {
+            self.sweep();
+        }
+        let cut = packet.original.saturating_sub(packet.data.len());
+        match link::carried(packet.link, packet.data, cut) {
+            Carried::Segment(segment) => self.segment(packet.number, &segment),
+            Carried::Fragment(fragment) => {
+                if let Some(whole) = self.reassembly.take(&fragment)
+                    && let Some(segment) = link::tcp(fragment.of.from, fragment.of.to, &whole, 0)
+                {
+                    self.segment(packet.number, &segment);
+                }
+            }
+            Carried::Nothing => {}
+            Carried::UnknownLink => {
+                if self.unknown_links.len() < MAX_UNKNOWN_LINKS
+                    || self.unknown_links.contains_key(&packet.link)
+                {
+                    *self.unknown_links.entry(packet.link).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    fn segment(&mut self, number: u64, segment: &Segment<'_>) {
         let ends = if segment.from <= segment.to {
             (segment.from, segment.to)
         } else {
@@ -101,30 +155,28 @@ impl Verifier {
         };
         let known = self.open.get(&ends).copied();
         let index = match known {
-            Some(index) if !self.replaced(index, &segment) => index,
+            Some(index) if !self.replaced(index, segment) => index,
             _ => {
-                if self.connections.len() >= MAX_CONNECTIONS {
-                    self.forget();
-                }
                 if let Some(old) = known {
                     self.end(old);
                 }
+                if self.connections.len() >= MAX_CONNECTIONS {
+                    self.forget();
+                }
                 let index = self.connections.len();
                 self.connections
-                    .push(Connection::new(self.started, &segment));
+                    .push(Connection::new(self.started, segment));
                 self.started = self.started.wrapping_add(1);
                 self.open.insert(ends, index);
                 index
             }
         };
-        if let Some(connection) = self.connections.get_mut(index)
-            && !connection.is_foreign()
-        {
-            connection.segment(&mut self.state, packet.number, &segment);
+        if let Some(connection) = self.connections.get_mut(index) {
+            connection.segment(&mut self.state, number, segment);
         }
     }
 
-    fn replaced(&self, index: usize, segment: &link::Segment<'_>) -> bool {
+    fn replaced(&self, index: usize, segment: &Segment<'_>) -> bool {
         self.connections
             .get(index)
             .is_none_or(|c| c.is_replaced_by(segment))
@@ -136,21 +188,53 @@ impl Verifier {
         }
     }
 
+    /// Lets go what is not needed any more, and what is too much.
+    fn sweep(&mut self) {
+        self.swept = self.packets;
+        self.bytes_since = 0;
+        let idle = self.packets.saturating_sub(SWEEP_PACKETS);
+        let mut kept = 0usize;
+        let mut over = false;
+        for connection in &mut self.connections {
+            if connection.last <= idle {
+                connection.trim();
+                over |= connection.is_over();
+            }
+            kept += connection.weight();
+        }
+        if over {
+            self.retain(|c| c.last > idle || !c.is_over());
+        }
+        while kept > MAX_KEPT && self.connections.len() > 1 {
+            self.forget();
+            kept = self.connections.iter().map(Connection::weight).sum();
+        }
+    }
+
     /// Gives up the quarter of the connections that were quiet longest.
     fn forget(&mut self) {
         let mut last: Vec<u64> = self.connections.iter().map(|c| c.last).collect();
         last.sort_unstable();
         let limit = last.get(last.len() / 4).copied().unwrap_or(0);
+        self.retain(|c| c.last > limit);
+    }
+
+    /// Follows only some of the connections further.
+    fn retain(&mut self, mut keep: impl FnMut(&Connection) -> bool) {
         let all = std::mem::take(&mut self.connections);
         let mut moved: Map<usize, usize> = Map::default();
         for (index, mut connection) in all.into_iter().enumerate() {
-            if connection.last > limit {
+            if keep(&connection) {
                 moved.insert(index, self.connections.len());
                 self.connections.push(connection);
-            } else {
-                connection.end(&mut self.state);
-                if connection.is_ours() {
+                continue;
+            }
+            connection.end(&mut self.state);
+            if connection.is_ours() {
+                if self.closed.len() < MAX_SUMMARIES {
                     self.closed.push(connection.summary());
+                } else {
+                    self.closed_left_off += 1;
                 }
             }
         }
@@ -173,11 +257,16 @@ impl Verifier {
         self.cut = true;
     }
 
-    /// Findings since the last call.
-    pub fn new_findings(&mut self) -> &[Finding] {
-        let from = self.state.told.min(self.state.findings.len());
-        self.state.told = self.state.findings.len();
-        self.state.findings.get(from..).unwrap_or_default()
+    /// Tells of the findings since the last call; [`Report::findings`] has the first
+    /// [`MAX_FINDINGS`] of all.
+    pub fn tell(&mut self, each: impl FnMut(&Finding)) {
+        self.state.tell(each);
+    }
+
+    /// Packets so far.
+    #[must_use]
+    pub fn packets(&self) -> u64 {
+        self.packets
     }
 
     /// The totals so far.
@@ -186,66 +275,47 @@ impl Verifier {
         self.state.counts
     }
 
+    /// Bytes that connections keep, of [`MAX_KEPT`].
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.connections.iter().map(Connection::weight).sum()
+    }
+
     /// Nothing follows: all that was found.
     #[must_use]
-    pub fn finish(mut self) -> Report {
+    pub fn finish(self) -> Report {
+        self.finish_telling(|_| {})
+    }
+
+    /// The same, and tells of the last findings.
+    #[must_use]
+    pub fn finish_telling(mut self, each: impl FnMut(&Finding)) -> Report {
         for connection in &mut self.connections {
             connection.end(&mut self.state);
         }
         self.state.flush();
+        self.state.tell(each);
         let mut connections = self.closed;
         let ours = self.connections.iter().filter(|c| c.is_ours());
         connections.extend(ours.map(Connection::summary));
         connections.sort_by_key(|c| c.connection);
         let mut findings = self.state.findings;
         findings.sort_by_key(|f| f.frame);
+        let (sessions, sessions_left_off) = self.state.sessions.summaries();
         Report {
             counts: self.state.counts,
             reasons_unsigned: self.state.reasons,
             findings,
             findings_left_off: self.state.left_off,
-            sessions: self.state.sessions.iter().map(summary).collect(),
+            sessions,
+            sessions_left_off,
             connections,
+            connections_left_off: self.closed_left_off,
+            unknown_links: self.unknown_links,
+            datagrams_incomplete: self.reassembly.incomplete(),
             packets: self.packets,
             cut: self.cut,
         }
-    }
-}
-
-fn summary(s: &state::Session) -> SessionSummary {
-    use countersign_crypto::{Cipher, SigningAlgorithm};
-    let counts = s.counts;
-    let algorithm = match (s.dialect, s.algorithm) {
-        (0, None) => "MD5",
-        (_, Some(SigningAlgorithm::HmacSha256)) => "HMAC-SHA256",
-        (_, Some(SigningAlgorithm::AesCmac)) => "AES-128-CMAC",
-        (_, Some(SigningAlgorithm::AesGmac)) => "AES-128-GMAC",
-        (_, None) => "unknown",
-    };
-    let cipher = s.cipher.map(|c| match c {
-        Cipher::Aes128Ccm => "AES-128-CCM",
-        Cipher::Aes128Gcm => "AES-128-GCM",
-        Cipher::Aes256Ccm => "AES-256-CCM",
-        Cipher::Aes256Gcm => "AES-256-GCM",
-    });
-    SessionSummary {
-        session: session_name(s.id),
-        connection: s.connection,
-        dialect: dialect_name(s.dialect),
-        user: s.user.clone(),
-        mechanism: s.mechanism.clone(),
-        algorithm: algorithm.to_owned(),
-        cipher: cipher.map(str::to_owned),
-        signing_required: s.required,
-        guest: s.guest,
-        anonymous: s.anonymous,
-        encrypted: s.encrypted,
-        channels: s.channels.len(),
-        no_key: s.no_key.as_ref().map(ToString::to_string),
-        ntlm_mic: s.ntlm_mic,
-        mech_list_mics: s.mech_list_mics,
-        reauthentications: s.reauthentications,
-        counts,
     }
 }
 
@@ -264,7 +334,7 @@ pub fn verify<R: Read>(
             Next::Need => {
                 // What is known so far, before waiting for more of a live capture.
                 verifier.flush();
-                verifier.new_findings().iter().for_each(&mut each);
+                verifier.tell(&mut each);
                 if !capture.fill()? {
                     break;
                 }

@@ -1,8 +1,9 @@
-//! TCP segments of captured packets, through the link and network layers.
+//! From a captured packet to what IP carries: link layers, VLAN tags, TCP's header.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::fields::{be16, be32};
+use crate::ip::{self, Fragment, Payload};
 
 /// A TCP segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,38 +24,58 @@ pub(crate) struct Segment<'a> {
     pub(crate) fin: bool,
     /// What it carries, as far as captured.
     pub(crate) data: &'a [u8],
+    /// Bytes of it that the capture's snapshot length cut off.
+    pub(crate) cut: usize,
+}
+
+/// What a packet has for the verifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carried<'a> {
+    /// TCP.
+    Segment(Segment<'a>),
+    /// A piece of an IP datagram with TCP.
+    Fragment(Fragment<'a>),
+    /// Something else.
+    Nothing,
+    /// The link type is not known.
+    UnknownLink,
 }
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86DD;
-/// Most VLAN tags, and most IPv6 extension headers, that are followed.
-const MAX_LAYERS: usize = 8;
+const PPPOE: u16 = 0x8864;
+/// Most VLAN tags that are followed.
+const MAX_TAGS: usize = 8;
 
-/// The TCP segment in a packet of a link type, if there is one. Fragments of IP
-/// are passed over.
-#[must_use]
-pub(crate) fn tcp(link: u32, packet: &[u8]) -> Option<Segment<'_>> {
-    let (kind, ip) = match link {
-        // ETHERNET
-        1 => ethernet(packet, 12)?,
-        // NULL: address family in the byte order of who captured; LOOP: big-endian
-        0 | 108 => (by_version(packet.get(4..)?)?, packet.get(4..)?),
-        // RAW, in its several numbers; IPV4; IPV6
-        12 | 14 | 101 | 228 | 229 => (by_version(packet)?, packet),
-        // LINUX_SLL
-        113 => ethernet(packet, 14)?,
-        // LINUX_SLL2
-        276 => {
-            let kind = be16(packet, 0)?;
-            tagged(kind, packet.get(20..)?)?
-        }
-        _ => return None,
+/// What a packet of a link type carries; `cut` bytes at its end were not captured.
+pub(crate) fn carried(link: u32, packet: &[u8], cut: usize) -> Carried<'_> {
+    let Ok(network) = network(link, packet) else {
+        return Carried::UnknownLink;
     };
-    let (from, to, segment): (IpAddr, IpAddr, &[u8]) = match kind {
-        IPV4 => ipv4(ip)?,
-        IPV6 => ipv6(ip)?,
-        _ => return None,
+    let payload = match network {
+        Some((IPV4, bytes)) => ip::v4(bytes, cut),
+        Some((IPV6, bytes)) => ip::v6(bytes, cut),
+        _ => None,
     };
+    match payload {
+        Some(Payload::Tcp {
+            from,
+            to,
+            segment,
+            cut,
+        }) => tcp(from, to, segment, cut).map_or(Carried::Nothing, Carried::Segment),
+        Some(Payload::Fragment(fragment)) => Carried::Fragment(fragment),
+        None => Carried::Nothing,
+    }
+}
+
+/// A TCP header and what follows.
+pub(crate) fn tcp(
+    from: std::net::IpAddr,
+    to: std::net::IpAddr,
+    segment: &[u8],
+    cut: usize,
+) -> Option<Segment<'_>> {
     let flags = *segment.get(13)?;
     let offset = usize::from(segment.get(12)? >> 4) * 4;
     if offset < 20 {
@@ -72,14 +93,38 @@ pub(crate) fn tcp(link: u32, packet: &[u8]) -> Option<Segment<'_>> {
         fin: flags & 1 != 0,
         syn: flags & 2 != 0,
         rst: flags & 4 != 0,
-        data: segment.get(offset..)?,
+        // Options may be what was cut off.
+        data: segment.get(offset..).unwrap_or_default(),
+        cut,
     })
 }
 
-fn by_version(ip: &[u8]) -> Option<u16> {
+/// A link type that is not read.
+struct Unknown;
+
+/// EtherType and content of a packet, behind the link's header and VLAN tags.
+fn network(link: u32, packet: &[u8]) -> Result<Option<(u16, &[u8])>, Unknown> {
+    Ok(match link {
+        // ETHERNET
+        1 => ethernet(packet, 12),
+        // NULL: address family in the byte order of who captured; LOOP: big-endian
+        0 | 108 => packet.get(4..).and_then(by_version),
+        // RAW, in its several numbers; IPV4; IPV6
+        12 | 14 | 101 | 228 | 229 => by_version(packet),
+        // LINUX_SLL
+        113 => ethernet(packet, 14),
+        // LINUX_SLL2
+        276 => be16(packet, 0)
+            .zip(packet.get(20..))
+            .and_then(|(kind, rest)| tagged(kind, rest)),
+        _ => return Err(Unknown),
+    })
+}
+
+fn by_version(ip: &[u8]) -> Option<(u16, &[u8])> {
     match ip.first()? >> 4 {
-        4 => Some(IPV4),
-        6 => Some(IPV6),
+        4 => Some((IPV4, ip)),
+        6 => Some((IPV6, ip)),
         _ => None,
     }
 }
@@ -89,55 +134,23 @@ fn ethernet(packet: &[u8], at: usize) -> Option<(u16, &[u8])> {
     tagged(be16(packet, at)?, packet.get(at + 2..)?)
 }
 
+/// VLAN tags (IEEE 802.1Q, 802.1ad and its forerunner) and PPPoE (RFC 2516).
 fn tagged(mut kind: u16, mut rest: &[u8]) -> Option<(u16, &[u8])> {
-    for _ in 0..MAX_LAYERS {
-        if !matches!(kind, 0x8100 | 0x88A8 | 0x9100) {
-            return Some((kind, rest));
-        }
-        kind = be16(rest, 2)?;
-        rest = rest.get(4..)?;
-    }
-    None
-}
-
-fn ipv4(ip: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
-    let head = usize::from(ip.first()? & 15) * 4;
-    let total = usize::from(be16(ip, 2)?);
-    // More fragments, or not the first.
-    if *ip.get(9)? != 6 || be16(ip, 6)? & 0x3FFF != 0 {
-        return None;
-    }
-    // Segmentation by the network card leaves no length.
-    let end = if total == 0 {
-        ip.len()
-    } else {
-        total.min(ip.len())
-    };
-    let from: [u8; 4] = *ip.get(12..)?.first_chunk()?;
-    let to: [u8; 4] = *ip.get(16..)?.first_chunk()?;
-    Some((from.into(), to.into(), ip.get(head..end)?))
-}
-
-fn ipv6(ip: &[u8]) -> Option<(IpAddr, IpAddr, &[u8])> {
-    let length = usize::from(be16(ip, 4)?);
-    let end = if length == 0 {
-        ip.len()
-    } else {
-        (40 + length).min(ip.len())
-    };
-    let from: [u8; 16] = *ip.get(8..)?.first_chunk()?;
-    let to: [u8; 16] = *ip.get(24..)?.first_chunk()?;
-    let mut next = *ip.get(6)?;
-    let mut at = 40;
-    for _ in 0..MAX_LAYERS {
-        match next {
-            6 => return Some((from.into(), to.into(), ip.get(at..end)?)),
-            // Hop-by-hop, routing, destination options.
-            0 | 43 | 60 => {
-                next = *ip.get(at)?;
-                at += 8 + usize::from(*ip.get(at + 1)?) * 8;
+    for _ in 0..MAX_TAGS {
+        match kind {
+            0x8100 | 0x88A8 | 0x9100 => {
+                kind = be16(rest, 2)?;
+                rest = rest.get(4..)?;
             }
-            _ => return None,
+            PPPOE => {
+                kind = match be16(rest, 6)? {
+                    0x0021 => IPV4,
+                    0x0057 => IPV6,
+                    _ => return None,
+                };
+                rest = rest.get(8..)?;
+            }
+            _ => return Some((kind, rest)),
         }
     }
     None
@@ -193,11 +206,20 @@ mod tests {
             (108, [&[0, 0, 0, 2][..], &v4()].concat()),
             (101, v6()),
             (228, v4()),
+            (229, v6()),
+            (12, v4()),
+            (
+                1,
+                ether(&[0x88, 0x64, 0x11, 0, 0, 1, 0, 46], [0, 0x21], &v4()),
+            ),
             (113, [&[0; 14][..], &[8, 0], &v4()].concat()),
+            (113, [&[0; 14][..], &[0x81, 0, 0, 5, 8, 0], &v4()].concat()),
             (276, [&sll2[..], &v4()].concat()),
         ];
         for (link, packet) in cases {
-            let got = tcp(link, &packet).unwrap_or_else(|| panic!("link {link}"));
+            let Carried::Segment(got) = carried(link, &packet, 0) else {
+                panic!("link {link}");
+            };
             assert_eq!(
                 (got.seq, got.ack, got.data),
                 (7, Some(9), &b"data"[..]),
@@ -205,12 +227,28 @@ mod tests {
             );
             assert_eq!((got.from.port(), got.to.port()), (12_345, 445));
             for cut in 0..packet.len() {
-                let _ = tcp(link, &packet[..cut]);
+                let _ = carried(link, &packet[..cut], packet.len() - cut);
             }
         }
-        assert_eq!(tcp(1, &ether(&[], [8, 6], &v4())), None);
-        let mut fragment = v4();
-        fragment[6] = 0x20;
-        assert_eq!(tcp(101, &fragment), None);
+        assert_eq!(carried(1, &ether(&[], [8, 6], &v4()), 0), Carried::Nothing);
+        assert_eq!(carried(127, &v4(), 0), Carried::UnknownLink);
+    }
+
+    #[test]
+    fn what_the_snapshot_length_cut_off_is_told() {
+        for (link, packet) in [(101, v4()), (101, v6())] {
+            let short = &packet[..packet.len() - 3];
+            let Carried::Segment(got) = carried(link, short, 3) else {
+                panic!();
+            };
+            assert_eq!((got.data, got.cut), (&b"d"[..], 3));
+        }
+        // Segmentation by the network card: no length in the header.
+        let mut packet = v4();
+        packet[2..4].fill(0);
+        let Carried::Segment(got) = carried(101, &packet, 9) else {
+            panic!();
+        };
+        assert_eq!((got.data, got.cut), (&b"data"[..], 9));
     }
 }

@@ -1,19 +1,19 @@
 //! One authentication as its tokens show it: NTLM ([MS-NLMP]) raw or in SPNEGO,
 //! Kerberos, and logons without extended security ([MS-CIFS] 3.1.5.2).
 
-use countersign_auth::NtlmVersion;
 use countersign_auth::der::{self, DerReader};
 use countersign_auth::ntlm::hash::rc4_16;
 use countersign_auth::ntlm::seal::{
     Sender as Side, message_integrity_code, verify_first_signature,
 };
-use countersign_auth::ntlm::verify::{Allowed, Proof, Responses, promises_mic, verify};
+use countersign_auth::ntlm::verify::{Responses, promises_mic};
 use countersign_auth::ntlm::{Authenticate, Challenge, NegotiateFlags, message};
 use countersign_auth::spnego::NegotiationToken;
 use zeroize::Zeroizing;
 
 use crate::fields::find;
 use crate::kerberos::{self, ApExchange};
+use crate::proof::prove;
 use crate::secrets::Secrets;
 
 /// Where the MIC of an AUTHENTICATE message is.
@@ -43,12 +43,12 @@ impl core::fmt::Display for NoKey {
             Self::NoAccount(user) => write!(
                 f,
                 "no password of `{}` is known (give --user or --nt-hash)",
-                printable(user)
+                printable(&short(user))
             ),
             Self::WrongPassword(user) => write!(
                 f,
                 "the password given for `{}` is not the one of this logon",
-                printable(user)
+                printable(&short(user))
             ),
             Self::Kerberos(why) => f.write_str(why),
             Self::Unknown => f.write_str("the dialect or signing algorithm is unknown"),
@@ -61,6 +61,14 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
         .collect()
+}
+
+/// Characters of an account's name that are shown.
+const MAX_NAME: usize = 256;
+
+/// A name that is not longer than any can be.
+pub(crate) fn short(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
 }
 
 /// Collects the tokens of one authentication.
@@ -111,6 +119,11 @@ impl Logon {
         }
     }
 
+    /// Bytes that are kept.
+    pub(crate) fn weight(&self) -> usize {
+        self.negotiate.len() + self.challenge.len() + self.mech_types.len() + self.user.len()
+    }
+
     /// Whether a token begins an authentication.
     pub(crate) fn begins(token: &[u8]) -> bool {
         ntlmssp(token).is_some_and(|t| message::message_type(t) == Ok(1))
@@ -134,7 +147,7 @@ impl Logon {
         match ApExchange::open(request, secrets.keytab()) {
             Ok(exchange) => {
                 self.key = Some(exchange.key.clone());
-                self.user.clone_from(&exchange.user);
+                self.user = short(&exchange.user);
                 self.mechanism = exchange.source.to_owned();
                 self.kerberos = Some(exchange);
             }
@@ -199,7 +212,7 @@ impl Logon {
         };
         let flags = message.flags.unwrap_or(challenge.flags);
         self.flags = flags;
-        self.user.clone_from(&message.user);
+        self.user = short(&message.user);
         let exchanged = message
             .encrypted_session_key
             .first_chunk::<16>()
@@ -223,7 +236,7 @@ impl Logon {
             nt: &message.nt_response,
             ess: flags.contains(NegotiateFlags::EXTENDED_SESSION_SECURITY),
         };
-        let proof = match prove(secrets, &responses) {
+        let proof = match prove(secrets, &responses, flags) {
             Ok(proof) => proof,
             Err(why) => {
                 self.mechanism = "NTLM".to_owned();
@@ -232,7 +245,7 @@ impl Logon {
             }
         };
         self.no_key = None;
-        self.mechanism = version_name(proof.version).to_owned();
+        self.mechanism = proof.name.to_owned();
         let key = match exchanged {
             Some(key) => {
                 self.mechanism.push_str(" with key exchange");
@@ -252,52 +265,6 @@ impl Logon {
         }
         self.key = Some(Zeroizing::new(key.to_vec()));
     }
-}
-
-/// A logon without extended security: session key and the response behind it.
-pub(crate) fn classic(
-    secrets: &Secrets,
-    user: &str,
-    domain: &str,
-    challenge: [u8; 8],
-    lm: &[u8],
-    nt: &[u8],
-) -> Result<(Proof, Vec<u8>), NoKey> {
-    let responses = Responses {
-        user,
-        domain,
-        server_challenge: challenge,
-        lm,
-        nt,
-        ess: false,
-    };
-    let proof = prove(secrets, &responses)?;
-    let response = if nt.is_empty() { lm } else { nt };
-    Ok((proof, response.to_vec()))
-}
-
-pub(crate) fn version_name(version: NtlmVersion) -> &'static str {
-    match version {
-        NtlmVersion::V2 => "NTLMv2",
-        NtlmVersion::LmV2 => "LMv2",
-        NtlmVersion::V1Ess => "NTLMv1 with extended session security",
-        NtlmVersion::V1 => "NTLMv1",
-    }
-}
-
-fn prove(secrets: &Secrets, responses: &Responses<'_>) -> Result<Proof, NoKey> {
-    let hashes = secrets
-        .hashes(responses.user)
-        .ok_or_else(|| NoKey::NoAccount(responses.user.to_owned()))?;
-    let allowed = Allowed {
-        v2: true,
-        lm_v2: true,
-        v1: true,
-    };
-    hashes
-        .iter()
-        .find_map(|hash| verify(hash, responses, allowed).ok())
-        .ok_or_else(|| NoKey::WrongPassword(responses.user.to_owned()))
 }
 
 /// The NTLM message in a token: alone, in SPNEGO, or wherever it begins.

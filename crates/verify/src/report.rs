@@ -34,6 +34,10 @@ pub enum Cause {
     NoRequest,
     /// An encrypted message that does not authenticate.
     Encryption,
+    /// A compressed message that cannot be decompressed.
+    Compression,
+    /// Wrong, but not looked into: the work that may go into causes was used up.
+    NotSearched,
 }
 
 impl Cause {
@@ -52,6 +56,8 @@ impl Cause {
             Self::Unsigned => "unsigned",
             Self::NoRequest => "no request",
             Self::Encryption => "encryption",
+            Self::Compression => "compression",
+            Self::NotSearched => "not searched",
         }
     }
 }
@@ -64,7 +70,7 @@ pub enum Counted {
     Bad,
     /// As unsigned.
     Unsigned,
-    /// Not at all: integrity of the logon.
+    /// Not at all: integrity of the logon, and messages that cannot be looked into.
     Not,
 }
 
@@ -157,7 +163,11 @@ pub struct ConnectionSummary {
     pub from_start: bool,
     /// Bytes of the client, then of the server, that the capture lacks.
     pub lost: [u64; 2],
-    /// Compressed and other frames that were not looked into.
+    /// Packets that the capture's snapshot length cut off.
+    pub cut: u64,
+    /// Compressed messages, decompressed or not.
+    pub compressed: u64,
+    /// Frames that are no SMB, or compressed in a way that is not decoded.
     pub passed_over: u64,
 }
 
@@ -175,8 +185,16 @@ pub struct Report {
     pub findings_left_off: u64,
     /// Sessions in the order they began.
     pub sessions: Vec<SessionSummary>,
+    /// Sessions beyond [`MAX_SUMMARIES`](crate::MAX_SUMMARIES).
+    pub sessions_left_off: u64,
     /// Connections in the order they began.
     pub connections: Vec<ConnectionSummary>,
+    /// Connections beyond [`MAX_SUMMARIES`](crate::MAX_SUMMARIES).
+    pub connections_left_off: u64,
+    /// Packets of link types that are not read, by LINKTYPE.
+    pub unknown_links: BTreeMap<u32, u64>,
+    /// IP datagrams some of whose fragments are missing.
+    pub datagrams_incomplete: u64,
     /// Packets in the capture.
     pub packets: u64,
     /// The capture ends inside a record.

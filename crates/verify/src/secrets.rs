@@ -7,11 +7,12 @@ use countersign_auth::ntlm::verify::split_name;
 use zeroize::Zeroizing;
 
 use crate::kerberos::{Keytab, KeytabError};
+use crate::proof::{Account, lm_hash};
 
 /// Everything keys can be derived from besides the capture.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Secrets {
-    accounts: HashMap<String, Vec<NtHash>>,
+    accounts: HashMap<String, Vec<Account>>,
     keytab: Keytab,
     session_keys: HashMap<u64, Zeroizing<Vec<u8>>>,
 }
@@ -31,12 +32,22 @@ impl Secrets {
 
     /// An account's password. A domain before or behind the name is not looked at.
     pub fn add_password(&mut self, name: &str, password: &str) {
-        self.add_nt_hash(name, NtHash::from_password(password));
+        self.add(
+            name,
+            Account {
+                nt: NtHash::from_password(password),
+                lm: lm_hash(password),
+            },
+        );
     }
 
     /// An account's NT hash. Several of one name are all tried.
     pub fn add_nt_hash(&mut self, name: &str, hash: NtHash) {
-        self.accounts.entry(folded(name)).or_default().push(hash);
+        self.add(name, Account { nt: hash, lm: None });
+    }
+
+    fn add(&mut self, name: &str, account: Account) {
+        self.accounts.entry(folded(name)).or_default().push(account);
     }
 
     /// A keytab file's bytes.
@@ -54,7 +65,7 @@ impl Secrets {
         self.session_keys.insert(id, Zeroizing::new(key));
     }
 
-    pub(crate) fn hashes(&self, user: &str) -> Option<&[NtHash]> {
+    pub(crate) fn accounts(&self, user: &str) -> Option<&[Account]> {
         self.accounts.get(&folded(user)).map(Vec::as_slice)
     }
 

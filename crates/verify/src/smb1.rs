@@ -1,16 +1,24 @@
 //! SMB1 on one connection: logons, the connection's one key, sequence numbers.
 //! [MS-CIFS] 3.1.5.1, 3.2.5.3, 3.3.5.2.3; [MS-SMB] 3.1.5.1.
 
+mod names;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_auth::ntlm::verify::Responses;
 use countersign_crypto::smb1::MacKey;
 
 use crate::check::Smb1Check;
 use crate::fields::{le16, le32};
-use crate::logon::{Logon, NoKey, classic, printable, version_name};
+use crate::logon::{Logon, NoKey, printable, short};
+use crate::proof::{USE_LANMAN_KEY, classic};
 use crate::report::{Cause, Counted};
-use crate::state::{Map, Place, Session, State};
+use crate::sessions::Session;
+use crate::state::{Map, Place, State};
+
+use names::command_name;
+pub(crate) use names::describe;
 
 /// What SESSION_SETUP messages carry while there is no key.
 const PLACEHOLDER: [u8; 8] = *b"BSRSPYL ";
@@ -18,8 +26,10 @@ const NEGOTIATE: u8 = 0x72;
 const SESSION_SETUP_ANDX: u8 = 0x73;
 const NT_CANCEL: u8 = 0xA4;
 const LOCKING_ANDX: u8 = 0x24;
-/// Most requests whose numbers are remembered.
+/// Requests of a connection whose numbers are remembered at most, and users.
 pub(crate) const MAX_PENDING: usize = 1 << 16;
+/// Longest SESSION_SETUP message that is looked into.
+pub(crate) const MAX_LOGON_MESSAGE: usize = 80 << 10;
 /// Numbers a lost piece of a capture may have held.
 pub(crate) const MAX_LOST_NUMBERS: u32 = 1024;
 /// Numbers that are tried in a connection whose start is not in the capture.
@@ -31,10 +41,19 @@ const SHORT: usize = 256;
 /// Bytes that are hashed to find a number.
 const SEARCH: usize = 8 << 20;
 
-/// The key a logon would give the connection.
+/// The key a logon would give the connection: the first of these, unless the final
+/// response was signed with another.
 struct Candidate {
     session: Session,
-    key: Option<MacKey>,
+    keys: Vec<MacKey>,
+}
+
+impl Candidate {
+    fn key(&mut self, response: &[u8], lanman: bool) -> Option<MacKey> {
+        let signed = self.keys.iter().position(|k| k.verify(1, response).is_ok());
+        let index = signed.unwrap_or(usize::from(lanman && self.keys.len() > 1));
+        (index < self.keys.len()).then(|| self.keys.swap_remove(index))
+    }
 }
 
 /// SMB1 on one connection.
@@ -111,6 +130,11 @@ impl Smb1 {
         }
     }
 
+    /// Bytes that are kept.
+    pub(crate) fn weight(&self) -> usize {
+        self.logon.weight() + self.pending.len() * 16 + self.sessions.len() * 16
+    }
+
     /// Messages of the client may be missing.
     pub(crate) fn lost(&mut self) {
         if !self.uncertain {
@@ -128,7 +152,7 @@ impl Smb1 {
         if h.command == NEGOTIATE && h.reply && h.status == 0 && h.words == 17 {
             self.negotiate_response(m);
         }
-        if h.command == SESSION_SETUP_ANDX {
+        if h.command == SESSION_SETUP_ANDX && m.len() <= MAX_LOGON_MESSAGE {
             if h.reply {
                 self.feed_server_token(state, &h, m);
                 self.setup_response(state, place, &h, m);
@@ -264,15 +288,15 @@ impl Smb1 {
             return;
         };
         let key = Arc::new(MacKey::new(bytes, &[]));
-        let index = state.sessions.len();
-        state.sessions.push(Session {
+        let session = Session {
             id: u64::from(h.uid),
             connection: place.connection,
             mechanism: "session key given".to_owned(),
             ready: true,
             mac: Some(key.clone()),
             ..Session::default()
-        });
+        };
+        let index = state.begin(session, false);
         self.sessions.insert(h.uid, index);
         self.key = Some(key);
         self.owner = index;
@@ -300,7 +324,7 @@ impl Smb1 {
         if self.logon.mechanism.starts_with("Kerberos")
             && let (Some(key), Some(candidate)) = (&self.logon.key, &mut self.candidate)
         {
-            candidate.key = Some(MacKey::new(key, &[]));
+            candidate.keys = vec![MacKey::new(key, &[])];
             candidate
                 .session
                 .mechanism
@@ -322,26 +346,35 @@ impl Smb1 {
                 at += at & 1;
             }
             let (user, domain) = names(m.get(at..)?, h.flags2 & 0x8000 != 0);
-            session.user.clone_from(&user);
-            let mut key = None;
+            session.user = short(&user);
+            let mut keys = Vec::new();
             if user.is_empty() {
                 session.anonymous = true;
                 session.mechanism = "anonymous".to_owned();
             } else {
-                let proof = self
-                    .challenge
-                    .ok_or(NoKey::NoLogon)
-                    .and_then(|c| classic(&state.secrets, &user, &domain, c, lm, nt));
+                let proof = self.challenge.ok_or(NoKey::NoLogon).and_then(|c| {
+                    let responses = Responses {
+                        user: &user,
+                        domain: &domain,
+                        server_challenge: c,
+                        lm,
+                        nt,
+                        ess: false,
+                    };
+                    classic(&state.secrets, &responses)
+                });
                 match proof {
-                    Ok((proof, response)) => {
-                        let name = version_name(proof.version);
+                    Ok((name, parts)) => {
                         session.mechanism = format!("{name} without extended security");
-                        key = Some(MacKey::new(proof.base_key.as_slice(), &response));
+                        let parts = parts.iter();
+                        keys = parts
+                            .map(|(key, response)| MacKey::new(key.as_slice(), response))
+                            .collect();
                     }
                     Err(why) => session.no_key = Some(why),
                 }
             }
-            self.candidate = Some(Candidate { session, key });
+            self.candidate = Some(Candidate { session, keys });
         } else if h.words == 12 {
             let length = usize::from(le16(m, 47)?);
             let token = m.get(59..59 + length)?;
@@ -354,11 +387,11 @@ impl Smb1 {
                 session.mechanism.clone_from(&self.logon.mechanism);
                 session.anonymous = self.logon.anonymous;
                 session.no_key.clone_from(&self.logon.no_key);
-                let key = match (&self.logon.key, self.logon.anonymous) {
-                    (Some(key), false) => Some(MacKey::new(key, &[])),
-                    _ => None,
+                let keys = match (&self.logon.key, self.logon.anonymous) {
+                    (Some(key), false) => vec![MacKey::new(key, &[])],
+                    _ => Vec::new(),
                 };
-                self.candidate = Some(Candidate { session, key });
+                self.candidate = Some(Candidate { session, keys });
             }
         }
         Some(())
@@ -368,12 +401,15 @@ impl Smb1 {
         if h.status != 0 {
             return;
         }
-        let Some(Candidate { mut session, key }) = self.candidate.take() else {
+        let Some(mut candidate) = self.candidate.take() else {
             return;
         };
+        let action = le16(m, 37).unwrap_or(0);
+        let key = candidate.key(m, action & USE_LANMAN_KEY != 0);
+        let mut session = candidate.session;
         let uid = u64::from(h.uid);
         session.id = uid;
-        session.guest = le16(m, 37).is_some_and(|action| action & 1 != 0);
+        session.guest = action & 1 != 0;
         // [MS-CIFS] 3.3.5.3: both can sign and either insists or both want to.
         let required = self.server_mode & 8 != 0 || self.client_flags2 & 0x10 != 0;
         session.required = required && !session.guest && !session.anonymous;
@@ -414,9 +450,10 @@ impl Smb1 {
         if session.ntlm_mic == Some(false) {
             mic_finding(state, place, uid, describe(m));
         }
-        let index = state.sessions.len();
-        if let Some(mac) = mac.filter(|_| starts) {
-            session.mac = Some(mac.clone());
+        let mac = mac.filter(|_| starts);
+        session.mac.clone_from(&mac);
+        let index = state.begin(session, false);
+        if let Some(mac) = mac {
             self.key = Some(mac);
             self.owner = index;
             self.next = 2;
@@ -429,7 +466,6 @@ impl Smb1 {
             self.sessions.clear();
         }
         self.sessions.insert(h.uid, index);
-        state.sessions.push(session);
     }
 }
 
@@ -475,54 +511,4 @@ fn names(bytes: &[u8], unicode: bool) -> (String, String) {
     let mut parts = text.split('\0').map(str::to_owned);
     let user = parts.next().unwrap_or_default();
     (user, parts.next().unwrap_or_default())
-}
-
-/// Command, direction and MID of a message.
-pub(crate) fn describe(m: &[u8]) -> String {
-    header(m).map_or_else(
-        || "SMB1 message without a whole header".to_owned(),
-        |h| command_name(h.command, h.reply, h.mid),
-    )
-}
-
-fn command_name(command: u8, reply: bool, mid: u16) -> String {
-    let name = match command {
-        0x00 => "CREATE_DIRECTORY",
-        0x01 => "DELETE_DIRECTORY",
-        0x04 => "CLOSE",
-        0x05 => "FLUSH",
-        0x06 => "DELETE",
-        0x07 => "RENAME",
-        0x08 => "QUERY_INFORMATION",
-        0x0A => "READ",
-        0x0B => "WRITE",
-        0x1A => "READ_RAW",
-        0x1D => "WRITE_RAW",
-        0x24 => "LOCKING_ANDX",
-        0x25 => "TRANSACTION",
-        0x26 => "TRANSACTION_SECONDARY",
-        0x2B => "ECHO",
-        0x2D => "OPEN_ANDX",
-        0x2E => "READ_ANDX",
-        0x2F => "WRITE_ANDX",
-        0x32 => "TRANSACTION2",
-        0x33 => "TRANSACTION2_SECONDARY",
-        0x34 => "FIND_CLOSE2",
-        0x71 => "TREE_DISCONNECT",
-        0x72 => "NEGOTIATE",
-        0x73 => "SESSION_SETUP_ANDX",
-        0x74 => "LOGOFF_ANDX",
-        0x75 => "TREE_CONNECT_ANDX",
-        0xA0 => "NT_TRANSACT",
-        0xA1 => "NT_TRANSACT_SECONDARY",
-        0xA2 => "NT_CREATE_ANDX",
-        0xA4 => "NT_CANCEL",
-        _ => "",
-    };
-    let direction = if reply { "response" } else { "request" };
-    if name.is_empty() {
-        format!("SMB1 command 0x{command:02x} {direction}, MID {mid}")
-    } else {
-        format!("SMB1 {name} {direction}, MID {mid}")
-    }
 }

@@ -1,20 +1,18 @@
 //! What all connections of a capture share: secrets, sessions, results.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use bytes::Bytes;
-use countersign_crypto::smb1::MacKey;
-use countersign_crypto::smb2::{Sender, SigningKey, TransformKey};
-use countersign_crypto::{Cipher, SigningAlgorithm};
-use zeroize::Zeroizing;
+use countersign_crypto::smb2::Sender;
 
 use crate::check::Batch;
-use crate::logon::NoKey;
 use crate::report::{Cause, Counted, Counts, Finding, MAX_FINDINGS, session_name};
 use crate::secrets::Secrets;
+use crate::sessions::{Session, Sessions};
 
 pub(crate) type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Findings that wait to be handed out at most.
+pub(crate) const MAX_FRESH: usize = 100_000;
 
 /// Where a message was.
 #[derive(Debug, Clone, Copy)]
@@ -34,71 +32,19 @@ impl Place {
     }
 }
 
-/// The key of one connection of an SMB2 session.
-pub(crate) struct Channel {
-    pub(crate) connection: u32,
-    pub(crate) dialect: u16,
-    pub(crate) key: Arc<SigningKey>,
-    pub(crate) bytes: Zeroizing<[u8; 16]>,
-    /// S of the exchange that made it.
-    pub(crate) session_key: Zeroizing<Vec<u8>>,
-    /// Messages of the pre-authentication hash; the first `negotiates` of them are
-    /// the NEGOTIATE request and response.
-    pub(crate) chain: Vec<Bytes>,
-    pub(crate) verified: u64,
-}
-
-/// A session of either protocol.
-#[derive(Default)]
-pub(crate) struct Session {
-    pub(crate) id: u64,
-    pub(crate) connection: u32,
-    /// 0 for SMB1.
-    pub(crate) dialect: u16,
-    pub(crate) user: String,
-    pub(crate) mechanism: String,
-    pub(crate) algorithm: Option<SigningAlgorithm>,
-    pub(crate) cipher: Option<Cipher>,
-    pub(crate) required: bool,
-    pub(crate) guest: bool,
-    pub(crate) anonymous: bool,
-    pub(crate) encrypted: bool,
-    /// Keys were derived.
-    pub(crate) ready: bool,
-    pub(crate) no_key: Option<NoKey>,
-    pub(crate) channels: Vec<Channel>,
-    /// Client to server, server to client.
-    pub(crate) transform: Option<(TransformKey, TransformKey)>,
-    /// SMB1: the connection's key, if this session made it.
-    pub(crate) mac: Option<Arc<MacKey>>,
-    pub(crate) mac_verified: u64,
-    pub(crate) ntlm_mic: Option<bool>,
-    pub(crate) mech_list_mics: (u64, u64),
-    pub(crate) reauthentications: u64,
-    pub(crate) counts: Counts,
-}
-
-impl Session {
-    /// The channel of a connection.
-    pub(crate) fn channel(&self, connection: u32) -> Option<usize> {
-        self.channels
-            .iter()
-            .position(|c| c.connection == connection)
-    }
-}
-
 /// The state.
 pub(crate) struct State {
     pub(crate) secrets: Secrets,
-    pub(crate) sessions: Vec<Session>,
-    /// SMB2 sessions by SessionId, latest last.
-    pub(crate) by_id: Map<u64, Vec<usize>>,
+    pub(crate) sessions: Sessions,
+    /// Number of the packet that is looked at.
+    pub(crate) packet: u64,
     pub(crate) counts: Counts,
     pub(crate) reasons: BTreeMap<&'static str, u64>,
+    /// Findings that were handed out, as far as they are kept.
     pub(crate) findings: Vec<Finding>,
     pub(crate) left_off: u64,
-    /// Findings already handed out.
-    pub(crate) told: usize,
+    /// Findings not handed out yet.
+    pub(crate) fresh: Vec<Finding>,
     pub(crate) batch: Batch,
     /// Bytes that may still be hashed to find causes.
     pub(crate) work: u64,
@@ -108,15 +54,34 @@ impl State {
     pub(crate) fn new(secrets: Secrets) -> Self {
         Self {
             secrets,
-            sessions: Vec::new(),
-            by_id: Map::default(),
+            sessions: Sessions::default(),
+            packet: 0,
             counts: Counts::default(),
             reasons: BTreeMap::new(),
             findings: Vec::new(),
             left_off: 0,
-            told: 0,
+            fresh: Vec::new(),
             batch: Batch::default(),
             work: crate::diagnosis::MAX_WORK,
+        }
+    }
+
+    /// A packet of this length came: each gives back some of what finding causes
+    /// has cost, so that a capture without end is looked into to its end.
+    pub(crate) fn earn(&mut self, bytes: usize) {
+        let earned = self.work.saturating_add(bytes as u64);
+        self.work = earned.min(crate::diagnosis::MAX_WORK);
+    }
+
+    /// Findings since the last call.
+    pub(crate) fn tell(&mut self, mut each: impl FnMut(&Finding)) {
+        for finding in self.fresh.drain(..) {
+            each(&finding);
+            if self.findings.len() < MAX_FINDINGS {
+                self.findings.push(finding);
+            } else {
+                self.left_off += 1;
+            }
         }
     }
 
@@ -127,8 +92,20 @@ impl State {
         left.is_some()
     }
 
+    /// A session begins.
+    pub(crate) fn begin(&mut self, mut session: Session, known: bool) -> usize {
+        if self.sessions.is_full() {
+            // What waits counts for those that are let go now.
+            self.flush();
+        }
+        session.last = self.packet;
+        self.sessions.push(session, known)
+    }
+
     pub(crate) fn session(&mut self, index: Option<usize>) -> Option<&mut Session> {
-        self.sessions.get_mut(index?)
+        let session = self.sessions.get_mut(index?)?;
+        session.last = self.packet;
+        Some(session)
     }
 
     pub(crate) fn good(&mut self, session: Option<usize>) {
@@ -140,7 +117,7 @@ impl State {
 
     pub(crate) fn decrypted(&mut self, session: usize) {
         self.counts.decrypted += 1;
-        if let Some(session) = self.sessions.get_mut(session) {
+        if let Some(session) = self.session(Some(session)) {
             session.counts.decrypted += 1;
         }
     }
@@ -180,11 +157,11 @@ impl State {
         cause: Cause,
         detail: String,
     ) {
-        if self.findings.len() >= MAX_FINDINGS {
+        if self.fresh.len() >= MAX_FRESH {
             self.left_off += 1;
             return;
         }
-        self.findings.push(Finding {
+        self.fresh.push(Finding {
             frame: place.frame,
             connection: place.connection,
             session: session_name(id),

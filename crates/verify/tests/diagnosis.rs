@@ -363,6 +363,92 @@ fn smb1_numbers_ranges_and_losses() {
     assert!(client > 150 && server > 12_000, "{client} {server}");
 }
 
+/// Keys of logons without extended security that sent an LM or LMv2 response alone, or
+/// whose server took the LM hash's key: facts of [MS-CIFS] 3.2.5.3 and [MS-NLMP] 3.3.
+#[test]
+fn smb1_keys_of_lm_and_lmv2_responses() {
+    use countersign_auth::NtHash;
+    use countersign_auth::ntlm::hash::{desl, hmac_md5, ntowf_v2};
+    use countersign_crypto::smb1::MacKey;
+    let mut upper = [0; 16];
+    upper[..PASSWORD.len()].copy_from_slice(PASSWORD.to_ascii_uppercase().as_bytes());
+    let lm_hash: [u8; 16] = desl(&upper, *b"KGS!@#$%")[..16].try_into().unwrap();
+    let lm = desl(&lm_hash, CHALLENGE);
+    let lm_key = [&lm_hash[..8], &[0; 8]].concat();
+    let hash = NtHash::from_password(PASSWORD);
+    let nt = desl(hash.as_bytes(), CHALLENGE);
+    let v2 = ntowf_v2(hash.as_bytes(), USER, "");
+    let client = [0xAA; 8];
+    let proof = hmac_md5(v2.as_slice(), &[&CHALLENGE, &client]);
+    let lm_v2 = [&proof[..], &client].concat();
+    let v2_key = hmac_md5(v2.as_slice(), &[proof.as_slice()]);
+    for (name, lm_response, nt_response, key, action) in [
+        ("LM", &lm[..], &[][..], MacKey::new(&lm_key, &lm), 0),
+        (
+            "LMv2",
+            &lm_v2,
+            &[],
+            MacKey::new(v2_key.as_slice(), &lm_v2),
+            0,
+        ),
+        ("NTLMv1", &lm, &nt, MacKey::new(&lm_key, &nt), 2),
+        ("NTLMv1", &lm, &nt, MacKey::new(&lm_key, &lm), 2),
+    ] {
+        let mut capture = Capture::new(1448);
+        log_on_smb1_with(&mut capture, lm_response, nt_response, &key, action);
+        let mut response = read_response_smb1(500);
+        read_smb1(&mut capture, &key, 2, 9, &mut response);
+        let r = report(&capture.bytes);
+        assert_eq!(counts(&r), [3, 0, 3], "{name}: {:?}", r.findings);
+        let mechanism = &r.sessions[0].mechanism;
+        assert_eq!(mechanism, &format!("{name} without extended security"));
+        let mut wrong = Secrets::new();
+        wrong.add_password(USER, "other");
+        let r = report_with(&capture.bytes, wrong);
+        assert_eq!(counts(&r)[..2], [0, 3], "{name}");
+        assert!(r.findings.iter().all(|f| f.cause == Cause::WrongKey));
+    }
+}
+
+/// A message in its transform header, sealed.
+fn encrypted(key: &countersign_crypto::smb2::TransformKey, nonce: u64, m: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; 52];
+    out.extend(m);
+    key.seal_in_place(&mut out, SESSION, nonce).unwrap();
+    out
+}
+
+/// Encrypted messages of a session whose logon is not in the capture, with its key.
+#[test]
+fn a_session_key_opens_encryption_of_a_late_start() {
+    use countersign_crypto::Cipher;
+    use countersign_crypto::smb2::TransformKey;
+    let key = [7u8; 16];
+    let keys = SessionKeys::derive(0x0300, &key, None, Some(Cipher::Aes128Ccm)).unwrap();
+    let cipher = |k: &Option<_>| TransformKey::new(Cipher::Aes128Ccm, k.as_ref().unwrap()).unwrap();
+    let (c2s, s2c) = (
+        cipher(&keys.client_to_server),
+        cipher(&keys.server_to_client),
+    );
+    let mut capture = Capture::new(1448);
+    capture.bytes.truncate(24);
+    for id in 5..8 {
+        for (from_server, key, m) in [
+            (false, &c2s, read_request(id)),
+            (true, &s2c, read_response(id, 3000)),
+        ] {
+            capture.send(from_server, &encrypted(key, id, &m));
+        }
+    }
+    let mut given = Secrets::new();
+    given.add_session_key(SESSION, key.to_vec());
+    let r = report_with(&capture.bytes, given);
+    assert_eq!((counts(&r), r.counts.decrypted), ([0, 0, 6], 6));
+    let r = report(&capture.bytes);
+    assert_eq!(counts(&r), [0, 6, 0]);
+    assert!(r.findings.iter().all(|f| f.cause == Cause::NoKey));
+}
+
 #[test]
 fn another_session_s_key() {
     let mut capture = Capture::new(1448);

@@ -13,6 +13,7 @@ pub(crate) mod python;
 pub(crate) mod scan;
 pub(crate) mod tamper;
 pub(crate) mod tools;
+pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -54,7 +54,7 @@ fn cause(state: &mut State, check: &Smb1Check, m: &[u8]) -> (Cause, String) {
     // The numbers, the other keys, the ranges.
     let tries = u64::from(near(m)) * 2 + (MAX_OTHERS + MAX_TAIL) as u64;
     if !state.spend(tries * m.len() as u64) {
-        return (Cause::Altered, NOT_SEARCHED.to_owned());
+        return (Cause::NotSearched, NOT_SEARCHED.to_owned());
     }
     if let Some(number) = number(key, expected, m) {
         let off = i64::from(number) - i64::from(expected);
@@ -142,9 +142,8 @@ fn blocks(m: &[u8]) -> Vec<(usize, &'static str)> {
 fn other_key(state: &State, check: &Smb1Check, m: &[u8]) -> Option<u64> {
     state
         .sessions
-        .iter()
-        .rev()
-        .filter_map(|s| Some((s.id, s.mac.as_ref()?)))
+        .recent()
+        .filter_map(|(_, s)| Some((s.id, s.mac.as_ref()?)))
         .filter(|(_, key)| !Arc::ptr_eq(key, &check.key))
         .take(MAX_OTHERS)
         .find(|(_, key)| {

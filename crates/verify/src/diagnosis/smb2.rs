@@ -8,8 +8,9 @@ use super::{MAX_OTHERS, MAX_TAIL, NOT_SEARCHED, distance, restore, restoring};
 use crate::check::Smb2Check;
 use crate::fields::{le16, le64};
 use crate::report::{Cause, session_name};
+use crate::sessions::Channel;
 use crate::smb2::{describe, is_cancel};
-use crate::state::{Channel, State};
+use crate::state::State;
 
 /// Where the signature is in the header.
 const FIELD: core::ops::Range<usize> = 48..64;
@@ -73,7 +74,7 @@ fn cause(state: &mut State, check: &Smb2Check, m: &[u8]) -> (Cause, String) {
     }
     let tries = 4 * NEAR + 2 * MAX_OTHERS as u64 + 2 * MAX_TAIL as u64;
     if !state.spend(tries * m.len() as u64) {
-        return (Cause::Altered, NOT_SEARCHED.to_owned());
+        return (Cause::NotSearched, NOT_SEARCHED.to_owned());
     }
     if let Some(found) = other_key(state, check, m)
         .or_else(|| other_algorithm(state, check, m))
@@ -129,7 +130,7 @@ fn other_key(state: &State, check: &Smb2Check, m: &[u8]) -> Option<(Cause, Strin
             return Some((Cause::WrongKey, detail));
         }
     }
-    let others = state.sessions.iter().enumerate().rev();
+    let others = state.sessions.recent();
     for (_, session) in others.filter(|(n, _)| *n != check.session).take(MAX_OTHERS) {
         if session
             .channels

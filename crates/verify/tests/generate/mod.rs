@@ -19,7 +19,6 @@ pub(crate) const USER: &str = "carol";
 pub(crate) const PASSWORD: &str = "Sw0rdfish";
 pub(crate) const SESSION: u64 = 0x4444_0000_0001;
 pub(crate) const UID: u16 = 0x0800;
-const CHALLENGE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xAB\xCD\xEF";
 
 /// A capture of one connection.
 pub(crate) struct Capture {
@@ -42,11 +41,15 @@ impl Capture {
             losing: false,
             port: 40_000,
         };
-        for v in [0xA1B2_C3D4, 0x0004_0002, 0, 0, 262_144, 1] {
-            capture.bytes.extend(u32::to_le_bytes(v));
-        }
+        capture.bytes.extend(pcap_header());
         capture.open(40_000);
         capture
+    }
+
+    /// Both sides end the connection.
+    pub(crate) fn close(&mut self) {
+        self.packet(0, 0x11, &[]);
+        self.packet(1, 0x11, &[]);
     }
 
     /// Another connection, from another port.
@@ -95,7 +98,15 @@ impl Capture {
     }
 }
 
-/// Where a file starts to be the same for all: an SMB2 message.
+/// The start of a pcap file.
+pub(crate) fn pcap_header() -> Vec<u8> {
+    [0xA1B2_C3D4, 0x0004_0002, 0, 0, 262_144, 1]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect()
+}
+
+/// An SMB2 message.
 pub(crate) fn smb2(command: u16, from_server: bool, id: u64, session: u64, body: &[u8]) -> Vec<u8> {
     let mut m = b"\xFESMB\x40\0\0\0".to_vec();
     m.extend([0; 4]);
@@ -240,31 +251,39 @@ pub(crate) fn smb1(command: u8, from_server: bool, mid: u16, body: &[u8]) -> Vec
     m
 }
 
-/// Negotiation and logon without extended security; the next number is 2.
+/// The challenge of the generated servers.
+pub(crate) const CHALLENGE: [u8; 8] = *b"\x01\x23\x45\x67\x89\xAB\xCD\xEF";
+
+/// Negotiation and logon without extended security, by NTLMv1; the next number is 2.
 pub(crate) fn log_on_smb1(capture: &mut Capture) -> MacKey {
     let hash = NtHash::from_password(PASSWORD);
+    let response = desl(hash.as_bytes(), CHALLENGE);
+    let key = MacKey::new(md4(hash.as_bytes()).as_slice(), &response);
+    log_on_smb1_with(capture, &[], &response, &key, 0);
+    key
+}
+
+/// The same with these responses and this key, and Action in the response.
+pub(crate) fn log_on_smb1_with(
+    capture: &mut Capture,
+    lm: &[u8],
+    nt: &[u8],
+    key: &MacKey,
+    action: u8,
+) {
     capture.send(false, &smb1(0x72, false, 0, &[0, 0, 0]));
-    let mut body = vec![17, 0, 0, 0x0F];
-    body.resize(35, 0);
-    body.extend([8, 0]);
-    body.extend(CHALLENGE);
+    let mut m = smb1(0x72, true, 0, &[17, 0, 0, 0x0F]);
     // SecurityMode is at 35 of the message, the challenge at 69.
-    let mut m = smb1(0x72, true, 0, &body);
-    m[35] = 0x0F;
     m.resize(69, 0);
     m.extend(CHALLENGE);
     capture.send(true, &m);
-    let response = desl(hash.as_bytes(), CHALLENGE);
     let mut body = vec![13, 0xFF, 0, 0, 0];
-    body.resize(1 + 26, 0);
-    body[15..17].copy_from_slice(&0u16.to_le_bytes());
-    body[17..19].copy_from_slice(&24u16.to_le_bytes());
-    body[15 - 1..16].copy_from_slice(&[0, 0]);
+    body.resize(29, 0);
     let mut m = smb1(0x73, false, 1, &body);
-    m[47..49].copy_from_slice(&0u16.to_le_bytes());
-    m[49..51].copy_from_slice(&24u16.to_le_bytes());
-    m.extend([0, 0]);
-    m.extend(response);
+    m[47..49].copy_from_slice(&(lm.len() as u16).to_le_bytes());
+    m[49..51].copy_from_slice(&(nt.len() as u16).to_le_bytes());
+    m.extend(lm);
+    m.extend(nt);
     if m.len() % 2 == 1 {
         m.push(0);
     }
@@ -272,11 +291,9 @@ pub(crate) fn log_on_smb1(capture: &mut Capture) -> MacKey {
         m.extend(unit.to_le_bytes());
     }
     capture.send(false, &m);
-    let key = MacKey::new(md4(hash.as_bytes()).as_slice(), &response);
-    let mut m = smb1(0x73, true, 1, &[3, 0xFF, 0, 0, 0, 0, 0, 0, 0]);
+    let mut m = smb1(0x73, true, 1, &[3, 0xFF, 0, 0, 0, action, 0, 0, 0]);
     key.sign(1, &mut m);
     capture.send(true, &m);
-    key
 }
 
 /// A pair of READ_ANDX messages, with data in the response, of this number.
