@@ -53,8 +53,10 @@ fn read_lines(text: &str) -> io::Result<(Vec<Change>, bool)> {
                 return Ok((changes, true));
             }
             Err(error) => {
+                let error = error.to_string();
+                let what = error.split(" at line ").next().unwrap_or_default();
                 let text = format!(
-                    "line {}: {error}; the policy itself is in policy.json: move the history away to go on without it",
+                    "line {}: {what}; the policy itself is in policy.json: move the history away to go on without it",
                     number + 1
                 );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, text));

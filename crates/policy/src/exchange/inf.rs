@@ -290,7 +290,7 @@ impl Reader {
                 line,
                 0,
                 format!(
-                    "this contradicts line {}, which sets the same value",
+                    "this contradicts line {}, which sets it otherwise",
                     other + 1
                 ),
             );
