@@ -131,9 +131,6 @@ impl Error {
         /// GSS_S_NO_CRED, as a routine error.
         const NO_CRED: u32 = 7;
         let routine = (self.major >> 16) & 0xFF;
-        if routine == NO_CRED {
-            return ErrorKind::NoCredential;
-        }
         // Codes of the krb5 error table: RFC 4120 7.5.9 below 128, the library's own above.
         match i64::from(self.minor.cast_signed()) - KRB5_BASE {
             32 => return ErrorKind::Expired,
@@ -143,10 +140,11 @@ impl Error {
             31 | 41 => return ErrorKind::Integrity,
             6 | 7 => return ErrorKind::UnknownPrincipal,
             24 | 18 | 195 => return ErrorKind::NoCredential,
-            156 => return ErrorKind::Unreachable,
+            154..=156 => return ErrorKind::Unreachable,
             _ => {}
         }
         match routine {
+            NO_CRED => ErrorKind::NoCredential,
             6 => ErrorKind::Integrity,
             9 => ErrorKind::Malformed,
             11 | 12 => ErrorKind::Expired,

@@ -17,7 +17,7 @@ use crate::config::snapshot::{self, Parts, Shares};
 use crate::config::{Config, ConfigError, Flags, Word};
 use crate::exceptions::ExceptionStore;
 use crate::explain::{self, LetIn};
-use crate::group_policy::{GroupPolicy, GroupPolicyStore};
+use crate::group_policy::{GroupPolicy, GroupPolicyStore, password_status};
 use crate::shell::Shell;
 use crate::state::{ServerIdentity, Stamp, State};
 use crate::store::{self, Entry, LocalPolicy, PolicyStore, current_user, now_ms, user_name};
@@ -476,14 +476,22 @@ impl Control {
     /// Another process asked for Group Policy and kept the answer.
     async fn apply_stored_group_policy(&self) {
         let (config, state) = self.group_policy_sources().await;
-        let store = GroupPolicyStore::new(state);
-        match store.load(&config.group_policy, &snapshot::netbios_name(&config)) {
+        let store = GroupPolicyStore::new(state.clone());
+        let (section, host) = (&config.group_policy, snapshot::netbios_name(&config));
+        match store.load(section, &host) {
             Ok(stored) => {
                 let layers = stored
                     .as_ref()
                     .map(|stored| stored.conclusion.layers.clone())
                     .unwrap_or_default();
-                self.group_policy.status.lock().applied = stored;
+                // The password may have been changed there, too.
+                let mut password = password_status(section, &host, &state, stored.as_ref());
+                {
+                    let mut status = self.group_policy.status.lock();
+                    password.error = status.password.error.take();
+                    status.password = password;
+                    status.applied = stored;
+                }
                 // What is wrong was logged.
                 let _ = self.apply_group_policy(layers).await;
             }

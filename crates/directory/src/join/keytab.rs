@@ -88,6 +88,18 @@ impl Keytab {
         Some(Newest { version })
     }
 
+    /// `NAME@REALM` of every entry, each once.
+    pub fn principals(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for entry in &self.entries {
+            let name = format!("{}@{}", entry.name, entry.realm);
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        all
+    }
+
     /// The names whose keys of this version are those of `name`: one password makes all keys
     /// of an account, by its own name and those of its services. What else a keytab holds is
     /// another account's.
