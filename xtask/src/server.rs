@@ -190,7 +190,15 @@ pub(crate) fn free_port() -> Res<u16> {
 #[derive(Debug)]
 pub(crate) struct Samba {
     pub(crate) port: u16,
+    folder: PathBuf,
     process: Beside,
+}
+
+/// Where a killed one was.
+#[derive(Debug)]
+pub(crate) struct Vanished {
+    port: u16,
+    folder: PathBuf,
 }
 
 impl Samba {
@@ -216,7 +224,7 @@ impl Samba {
         highest: &str,
         more: &str,
     ) -> Res<Self> {
-        let smbd = find("smbd").ok_or("smbd is not installed")?;
+        find("smbd").ok_or("smbd is not installed")?;
         if !rustix::process::geteuid().is_root() {
             return Err("smbd needs root".to_owned());
         }
@@ -254,15 +262,36 @@ impl Samba {
         if !set.ok() {
             return Err(format!("smbpasswd: {}", set.tail()));
         }
-        let mut c = Command::new(smbd);
-        c.arg("-s").arg(&conf).args(["-F", "--no-process-group"]);
-        let process = Beside::start(c, &folder.join("smbd.log"))?;
-        wait_port(port)?;
-        Ok(Self { port, process })
+        let folder = folder.to_owned();
+        Vanished { port, folder }.again()
+    }
+
+    /// Killed with all its sessions, from one moment to the next.
+    pub(crate) fn vanish(self) -> Vanished {
+        let (port, folder) = (self.port, self.folder.clone());
+        drop(self.process);
+        Vanished { port, folder }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
+    }
+}
+
+impl Vanished {
+    /// Started again as it was.
+    pub(crate) fn again(&self) -> Res<Samba> {
+        let smbd = find("smbd").ok_or("smbd is not installed")?;
+        let mut c = Command::new(smbd);
+        c.arg("-s").arg(self.folder.join("smb.conf"));
+        c.args(["-F", "--no-process-group"]);
+        let process = Beside::start(c, &self.folder.join("smbd.log"))?;
+        wait_port(self.port)?;
+        Ok(Samba {
+            port: self.port,
+            folder: self.folder.clone(),
+            process,
+        })
     }
 }
 

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Command::Files(command) => commands::files::run(&command),
         Command::Config(command) => commands::config::run(&command),
     };
-    match outcome {
+    match outcome.and_then(|()| output::unwritten().map_or(Ok(()), |why| Err(why.to_owned()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             output::complain(&message);

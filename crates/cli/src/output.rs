@@ -1,16 +1,57 @@
 //! What the commands write.
 
 use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-/// Writes a line to standard output at once. A reader that has gone is no failure
-/// of the command.
-pub(crate) fn say(line: &str) {
+/// Exit code of a command whose reader has gone: 128 and the number of SIGPIPE.
+const NO_READER: i32 = 141;
+
+/// Whether the command is there for its output alone.
+static ONLY_OUTPUT: AtomicBool = AtomicBool::new(false);
+/// The first thing that could not be written.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// From here on the command is of use only as long as somebody reads what it says:
+/// `ls | head` must end with `head`, a server or a copy must not.
+pub(crate) fn end_with_reader() {
+    ONLY_OUTPUT.store(true, Ordering::Relaxed);
+}
+
+/// Why standard output could not be written, if so. A reader that has gone is no
+/// failure of the command.
+pub(crate) fn unwritten() -> Option<&'static str> {
+    UNWRITTEN.get().map(String::as_str)
+}
+
+/// Ends a command whose output nobody reads any more, if that is all it is for.
+pub(crate) fn no_reader(error: &io::Error) {
+    if error.kind() == io::ErrorKind::BrokenPipe && ONLY_OUTPUT.load(Ordering::Relaxed) {
+        std::process::exit(NO_READER);
+    }
+}
+
+/// Writes bytes to standard output at once.
+pub(crate) fn write(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(line.as_bytes());
-    let _ = out.write_all(b"\n");
-    let _ = out.flush();
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    match written {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => no_reader(&error),
+        Err(error) => {
+            let _ = UNWRITTEN.set(format!("standard output: {error}"));
+        }
+    }
+}
+
+/// Writes a line to standard output at once.
+pub(crate) fn say(line: &str) {
+    let mut whole = String::with_capacity(line.len() + 1);
+    whole.push_str(line);
+    whole.push('\n');
+    write(whole.as_bytes());
 }
 
 /// Writes why a command failed.

@@ -1,11 +1,13 @@
 //! Where passwords come from: a prompt without echo, a file, or standard input.
 
 use std::fs;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 use zeroize::Zeroizing;
 
 /// Longest password read.
@@ -63,6 +65,22 @@ pub(crate) fn from_file(path: &Path) -> Result<Zeroizing<String>, String> {
     first_line(io::BufReader::new(file)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// A file of a password that others may read is told of: it is used all the same, for
+/// secrets that are mounted somewhere have such permissions without anybody's doing.
+pub(crate) fn warn_if_open(path: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    if metadata.is_file() && metadata.mode() & 0o077 != 0 {
+        crate::output::complain(&format!(
+            "warning: others may read {} (mode {:03o}): take their right away with `chmod 600`",
+            path.display(),
+            metadata.mode() & 0o777
+        ));
+    }
+}
+
 pub(crate) fn first_line(from: impl BufRead) -> io::Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::new());
     from.take(LONGEST).read_line(&mut line)?;
@@ -86,33 +104,60 @@ fn ask(name: &str) -> Result<Zeroizing<String>, String> {
     Ok(once)
 }
 
-/// Echo is off as long as this lives.
-struct Quiet(Termios);
+/// Echo is off as long as this lives, and Ctrl-C ends the line rather than the program:
+/// a terminal without echo must not be left behind.
+struct Quiet {
+    before: Termios,
+    /// What Ctrl-C sends.
+    interrupt: u8,
+}
 
 impl Quiet {
     fn new() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
+        let interrupt = before.special_codes[SpecialCodeIndex::VINTR];
         let mut quiet = before.clone();
-        quiet.local_modes.remove(LocalModes::ECHO);
+        quiet
+            .local_modes
+            .remove(LocalModes::ECHO | LocalModes::ISIG);
         quiet.local_modes.insert(LocalModes::ECHONL);
+        quiet.special_codes[SpecialCodeIndex::VEOL] = interrupt;
         tcsetattr(io::stdin(), OptionalActions::Drain, &quiet)?;
-        Ok(Self(before))
+        Ok(Self { before, interrupt })
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
     }
 }
 
-/// Asks on the terminal, without echo.
+/// Asks on the terminal, without echo. Ctrl-C ends the program.
 pub(crate) fn prompt(text: &str) -> io::Result<Zeroizing<String>> {
-    let _quiet = Quiet::new()?;
+    let quiet = Quiet::new()?;
     let mut err = io::stderr().lock();
     err.write_all(text.as_bytes())?;
     err.flush()?;
-    first_line(io::stdin().lock())
+    drop(err);
+    let mut line = Zeroizing::new(Vec::new());
+    for byte in io::stdin().lock().take(LONGEST).bytes() {
+        match byte? {
+            b'\n' => break,
+            byte if byte == quiet.interrupt && byte != 0 => {
+                drop(quiet);
+                let _ = writeln!(io::stderr());
+                crate::remote::outcome::interrupted("");
+            }
+            byte => line.push(byte),
+        }
+    }
+    let text = std::str::from_utf8(&line).map_err(io::Error::other)?;
+    let text = text.trim_end_matches('\r');
+    if text.is_empty() {
+        return Err(io::Error::other("no password was given"));
+    }
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 #[cfg(test)]

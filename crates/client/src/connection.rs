@@ -333,7 +333,7 @@ async fn make_again(
             Some(address) => TcpStream::connect(address).await,
             None => TcpStream::connect((host.as_str(), *port)).await,
         }
-        .map_err(|e| Error::new(ErrorKind::Disconnected, e.to_string()))?;
+        .map_err(|e| Error::new(ErrorKind::Unreachable, e.to_string()))?;
         let _ = stream.set_nodelay(true);
         let transport = if *port == 139 {
             netbios(&mut stream).await?;

@@ -45,7 +45,9 @@ pub enum ErrorKind {
     Cancelled,
     /// Nothing was heard in time.
     TimedOut,
-    /// No connection, or it was lost.
+    /// No connection could be made.
+    Unreachable,
+    /// The connection was lost.
     Disconnected,
     /// A signature was missing or wrong, or the policy forbids what the server offers.
     Policy,
@@ -148,6 +150,13 @@ impl Error {
 
     /// What to do, in words; empty where there is nothing to advise.
     pub fn hint(&self) -> &'static str {
+        if self.policy_reason() == Some(Reason::GuestUnderRequired) {
+            return "log on as a user the server knows, or do not require signing";
+        }
+        if matches!(&self.inner.close, Some(CloseReason::Incompatible(why)) if why.contains("guest"))
+        {
+            return "it does not know this user, or the password is wrong; correct them, or allow guests";
+        }
         match self.inner.status {
             Some(status) => status_hint(status).unwrap_or_else(|| kind_hint(self.inner.kind)),
             None => kind_hint(self.inner.kind),
@@ -199,6 +208,7 @@ impl From<Error> for std::io::Error {
             ErrorKind::InvalidInput => K::InvalidInput,
             ErrorKind::Unsupported | ErrorKind::Incompatible => K::Unsupported,
             ErrorKind::TimedOut => K::TimedOut,
+            ErrorKind::Unreachable => K::HostUnreachable,
             ErrorKind::Disconnected => K::NotConnected,
             ErrorKind::Cancelled => K::Interrupted,
             _ => K::Other,
@@ -363,6 +373,9 @@ fn kind_hint(kind: ErrorKind) -> &'static str {
         ErrorKind::DfsReferral => {
             "the path lies elsewhere in a DFS namespace: see whether its targets can be reached by name on port 445, or connect to one of them directly; over SMB1 referrals are not followed"
         }
+        ErrorKind::Unreachable => {
+            "check the name and the port, that the server is up, and that no firewall is between"
+        }
         ErrorKind::Disconnected => "the connection is gone; connect again",
         ErrorKind::TimedOut => "check that the server is up and reachable",
         ErrorKind::Policy => {
@@ -372,7 +385,7 @@ fn kind_hint(kind: ErrorKind) -> &'static str {
             "allow another dialect, algorithm or cipher, on this side or the server's"
         }
         ErrorKind::Authentication => {
-            "look at the ticket cache (klist), the clock and the realm, or use a password"
+            "look at the tickets (klist; kinit gets new ones), the clock and the realm, and call the server by its name, not its address; or use a password"
         }
         ErrorKind::Protocol | ErrorKind::Cancelled | ErrorKind::Local | ErrorKind::Other => "",
     }

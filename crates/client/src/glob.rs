@@ -51,7 +51,7 @@ pub fn same_name(a: &str, b: &str) -> bool {
 }
 
 /// A name as it is compared without case.
-pub(crate) fn folded(name: &str) -> String {
+pub fn folded(name: &str) -> String {
     fold(name).into_iter().collect()
 }
 

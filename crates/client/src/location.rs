@@ -66,6 +66,17 @@ impl Location {
         strip_scheme(text).is_some() || text.starts_with("//") || text.starts_with("\\\\")
     }
 
+    /// The next part: the share, or one of the path on it, which `..` cannot leave.
+    fn go(&mut self, part: &str) -> Result<(), LocationError> {
+        if self.share.is_some() {
+            return push(&mut self.path, part);
+        }
+        let mut first = Vec::new();
+        push(&mut first, part)?;
+        self.share = first.pop();
+        Ok(())
+    }
+
     /// The path as a share takes it: parts joined by backslashes.
     pub fn remote_path(&self) -> String {
         self.path.join("\\")
@@ -116,16 +127,10 @@ fn push(parts: &mut Vec<String>, part: &str) -> Result<(), LocationError> {
 }
 
 fn strip_scheme(text: &str) -> Option<&str> {
-    let (scheme, rest) = text.split_at_checked(6)?;
-    (scheme.eq_ignore_ascii_case("smb://") || scheme.eq_ignore_ascii_case("cifs:/"))
-        .then_some(rest)
-        .map(|rest| {
-            if scheme.eq_ignore_ascii_case("cifs:/") {
-                rest.strip_prefix('/').unwrap_or(rest)
-            } else {
-                rest
-            }
-        })
+    ["smb://", "cifs://"].iter().find_map(|scheme| {
+        let (begin, rest) = text.split_at_checked(scheme.len())?;
+        begin.eq_ignore_ascii_case(scheme).then_some(rest)
+    })
 }
 
 /// `%41` to `A`.
@@ -164,11 +169,9 @@ impl FromStr for Location {
         let (host, path) = rest.split_once(['/', '\\']).unwrap_or((rest, ""));
         set_host(&mut location, host)?;
         location.folder = path.ends_with(['/', '\\']);
-        let mut parts = split_path(path)?;
-        if !parts.is_empty() {
-            location.share = Some(parts.remove(0));
+        for part in path.split(['/', '\\']) {
+            location.go(part)?;
         }
-        location.path = parts;
         Ok(location)
     }
 }
@@ -195,18 +198,13 @@ fn url(rest: &str) -> Result<Location, LocationError> {
     };
     set_host(&mut location, &percent(host)?)?;
     location.folder = path.ends_with('/');
-    let mut parts = Vec::new();
     for part in path.split('/') {
         let decoded = percent(part)?;
         if decoded.contains(['/', '\\', '\0']) {
             return Err(LocationError::Separator(part.to_owned()));
         }
-        push(&mut parts, &decoded)?;
+        location.go(&decoded)?;
     }
-    if !parts.is_empty() {
-        location.share = Some(parts.remove(0));
-    }
-    location.path = parts;
     Ok(location)
 }
 
@@ -386,6 +384,10 @@ mod tests {
                 LocationError::Separator("a%5cb".to_owned()),
             ),
             ("smb://h/../..", LocationError::Above),
+            ("smb://h/s/../t", LocationError::Above),
+            ("//h/s/a/../../t/x", LocationError::Above),
+            ("//h/../s", LocationError::Above),
+            ("smb://h/s/%2e%2e/t", LocationError::Above),
         ] {
             assert_eq!(text.parse::<Location>().unwrap_err(), error, "{text}");
         }
@@ -409,7 +411,8 @@ mod tests {
     #[test]
     fn what_looks_like_a_location() {
         assert!(Location::is_one("smb://x") && Location::is_one("//x/y"));
-        assert!(Location::is_one("\\\\x\\y"));
+        assert!(Location::is_one("\\\\x\\y") && Location::is_one("CIFS://x"));
+        assert!(!Location::is_one("cifs:/x"));
         assert!(!Location::is_one("/x") && !Location::is_one("x") && !Location::is_one("sm"));
     }
 }

@@ -48,6 +48,14 @@ impl Metadata {
         })
     }
 
+    /// The same of a reparse point of that kind.
+    pub(crate) fn with_tag(self, reparse_tag: u32) -> Self {
+        Self {
+            reparse_tag,
+            ..self
+        }
+    }
+
     pub(crate) fn of_entry(entry: &DirectoryEntry) -> Self {
         let is_reparse = entry.attributes.contains(FileAttributes::REPARSE_POINT);
         let tag = if entry.reparse_tag != 0 {

@@ -8,9 +8,9 @@ use countersign_core::client::{
 };
 use countersign_wire::dtyp::{SecurityDescriptor, SecurityInfo};
 use countersign_wire::fscc::{
-    AccessMask, CompletionFilter, CreateOptions, Disposition, FileAttributes,
-    FsAttributeInformation, FsFullSizeInformation, FsVolumeInformation, NetworkOpenInformation,
-    ReparseBuffer, SymlinkReparse, file_class, fs_class, reparse_tag,
+    AccessMask, AttributeTagInformation, CompletionFilter, CreateOptions, Disposition,
+    FileAttributes, FsAttributeInformation, FsFullSizeInformation, FsVolumeInformation,
+    NetworkOpenInformation, ReparseBuffer, SymlinkReparse, file_class, fs_class, reparse_tag,
 };
 use countersign_wire::smb2::fsctl::{self, CopyChunk, CopyChunkCopy, CopyChunkResponse};
 use countersign_wire::{NtStatus, Writer};
@@ -389,15 +389,37 @@ impl Share {
                 .map_err(what);
             match answer {
                 Ok(Answer::Info(data)) => {
-                    return NetworkOpenInformation::decode(&data)
+                    let metadata = NetworkOpenInformation::decode(&data)
                         .map(|info| Metadata::of_open(&info))
-                        .map_err(|_| what(malformed()));
+                        .map_err(|_| what(malformed()))?;
+                    let reparse = FileAttributes::REPARSE_POINT;
+                    if !no_follow || !metadata.attributes().contains(reparse) {
+                        return Ok(metadata);
+                    }
+                    return Ok(metadata.with_tag(share.reparse_tag(path).await));
                 }
                 Ok(_) => return Err(unexpected()),
                 Err(error) if route.follow(&error, false).await? => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// What kind of reparse point a path is; 0 where the server does not tell.
+    async fn reparse_tag(&self, path: &str) -> u32 {
+        let answer = self
+            .tree
+            .call(|tree| Call::QueryPath {
+                at: at(tree, path, true),
+                class: file_class::ATTRIBUTE_TAG,
+                max: 8,
+            })
+            .await;
+        let tag = match answer {
+            Ok(Answer::Info(data)) => AttributeTagInformation::decode(&data).ok(),
+            _ => None,
+        };
+        tag.map_or(0, |tag| tag.reparse_tag)
     }
 
     /// Whether there is such a path.

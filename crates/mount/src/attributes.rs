@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use countersign_client::{Error, ErrorKind, FileTime, FileType, Metadata};
+use countersign_client::transfer::NameError;
+use countersign_client::{Error, ErrorKind, FileTime, FileType, Metadata, NtStatus};
 use fuser::{Errno, FileAttr, INodeNo};
 
 use crate::MountOptions;
@@ -71,8 +72,24 @@ pub(crate) fn attributes(ino: u64, metadata: &Metadata, options: &MountOptions) 
     }
 }
 
+/// The errno for a name that no share can have.
+pub(crate) fn of_name(error: NameError) -> Errno {
+    match error {
+        NameError::TooLong => Errno::ENAMETOOLONG,
+        _ => Errno::EINVAL,
+    }
+}
+
 /// The errno for an error of the share.
 pub(crate) fn errno(error: &Error) -> Errno {
+    match error.status() {
+        Some(NtStatus::NAME_TOO_LONG) => return Errno::ENAMETOOLONG,
+        Some(NtStatus::NOT_SAME_DEVICE) => return Errno::EXDEV,
+        Some(NtStatus::STOPPED_ON_SYMLINK) => return Errno::ELOOP,
+        // The name is taken until whoever has the file open closes it.
+        Some(NtStatus::DELETE_PENDING) => return Errno::EBUSY,
+        _ => {}
+    }
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::ShareNotFound => Errno::ENOENT,
         ErrorKind::PermissionDenied | ErrorKind::LogonFailed | ErrorKind::Policy => Errno::EACCES,
@@ -87,6 +104,8 @@ pub(crate) fn errno(error: &Error) -> Errno {
         ErrorKind::Unsupported => Errno::EOPNOTSUPP,
         ErrorKind::DfsReferral => Errno::EREMOTE,
         ErrorKind::Cancelled => Errno::EINTR,
+        ErrorKind::TimedOut => Errno::ETIMEDOUT,
+        ErrorKind::Unreachable => Errno::EHOSTUNREACH,
         _ => Errno::EIO,
     }
 }

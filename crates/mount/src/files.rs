@@ -17,33 +17,94 @@ pub(crate) type Listing = Arc<Vec<(String, Metadata)>>;
 #[derive(Debug, Default)]
 pub(crate) struct Files {
     next: AtomicU64,
-    files: Mutex<HashMap<u64, Arc<File>>>,
+    files: Mutex<Table<File>>,
     folders: Mutex<HashMap<u64, Listing>>,
 }
 
+/// Open files by their handles, and handles by the number of what they are of.
+#[derive(Debug)]
+struct Table<T> {
+    open: HashMap<u64, Open<T>>,
+    by_number: HashMap<u64, Vec<u64>>,
+}
+
+#[derive(Debug)]
+struct Open<T> {
+    file: Arc<T>,
+    number: u64,
+    write: bool,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table {
+            open: HashMap::new(),
+            by_number: HashMap::new(),
+        }
+    }
+}
+
+impl<T> Table<T> {
+    fn keep(&mut self, handle: u64, number: u64, write: bool, file: T) -> bool {
+        if self.open.len() >= MAX_OPEN {
+            return false;
+        }
+        let file = Arc::new(file);
+        let open = Open {
+            file,
+            number,
+            write,
+        };
+        self.open.insert(handle, open);
+        self.by_number.entry(number).or_default().push(handle);
+        true
+    }
+
+    /// One that may write, if there is one.
+    fn of(&self, number: u64) -> Option<Arc<T>> {
+        let handles = self.by_number.get(&number)?;
+        let all = || handles.iter().filter_map(|handle| self.open.get(handle));
+        let open = all().find(|open| open.write).or_else(|| all().next())?;
+        Some(Arc::clone(&open.file))
+    }
+
+    fn release(&mut self, handle: u64) -> Option<Arc<T>> {
+        let open = self.open.remove(&handle)?;
+        if let Some(handles) = self.by_number.get_mut(&open.number) {
+            handles.retain(|one| *one != handle);
+            if handles.is_empty() {
+                self.by_number.remove(&open.number);
+            }
+        }
+        Some(open.file)
+    }
+}
+
 impl Files {
-    fn handle(&self) -> u64 {
+    pub(crate) fn handle(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Keeps an open file; `None`: too many are open.
-    pub(crate) fn keep(&self, file: File) -> Option<u64> {
-        let mut files = self.files.lock();
-        if files.len() >= MAX_OPEN {
-            return None;
-        }
+    /// Keeps an open file with the number it is of; `None`: too many are open.
+    pub(crate) fn keep(&self, number: u64, write: bool, file: File) -> Option<u64> {
         let handle = self.handle();
-        files.insert(handle, Arc::new(file));
-        Some(handle)
+        let kept = self.files.lock().keep(handle, number, write, file);
+        kept.then_some(handle)
     }
 
     pub(crate) fn file(&self, handle: u64) -> Option<Arc<File>> {
-        self.files.lock().get(&handle).cloned()
+        let files = self.files.lock();
+        files.open.get(&handle).map(|open| Arc::clone(&open.file))
+    }
+
+    /// A file of this number that is open, best one that may write.
+    pub(crate) fn of(&self, number: u64) -> Option<Arc<File>> {
+        self.files.lock().of(number)
     }
 
     /// Lets a file go. It is closed when nobody works with it any more.
     pub(crate) fn release(&self, handle: u64) -> Option<Arc<File>> {
-        self.files.lock().remove(&handle)
+        self.files.lock().release(handle)
     }
 
     /// Keeps a folder's names; `None`: too many are open.
@@ -84,5 +145,22 @@ mod tests {
         files.release_folder(first.unwrap());
         assert!(files.keep_folder(empty).is_some());
         assert!(files.file(1).is_none());
+    }
+
+    #[test]
+    fn files_by_their_numbers() {
+        let mut table = Table::default();
+        assert!(table.keep(1, 7, false, "reads") && table.keep(2, 7, true, "writes"));
+        assert!(table.keep(3, 8, false, "another"));
+        assert_eq!(table.of(7).as_deref(), Some(&"writes"));
+        assert_eq!(table.release(2).as_deref(), Some(&"writes"));
+        assert_eq!(table.of(7).as_deref(), Some(&"reads"));
+        table.release(1);
+        assert_eq!(table.of(7), None);
+        assert_eq!(table.by_number.len(), 1);
+        for handle in 10..10 + MAX_OPEN as u64 - 1 {
+            assert!(table.keep(handle, 1, false, "many"));
+        }
+        assert!(!table.keep(9, 1, false, "too many"));
     }
 }

@@ -5,39 +5,34 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use countersign_client::transfer::to_remote;
-use countersign_client::{
-    Error, File, FileAttributes, FileTimes, Metadata, OpenOptions, Payload, Share,
-};
+use countersign_client::transfer::MAX_ENTRIES;
+use countersign_client::{FileTimes, Metadata, OpenOptions, Payload};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
     KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
     ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs,
     ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
-use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use countersign_client::Share;
+
 use crate::MountOptions;
-use crate::attributes::{attributes, errno, file_time, kind};
-use crate::files::{Files, Listing};
-use crate::nodes::{Nodes, ROOT};
+use crate::attributes::{file_time, kind};
+use crate::files::Listing;
+use crate::nodes::ROOT;
+use crate::work::{Answer, Inner, Wanted, of_open, said};
 
 /// Numbers are not used again.
 const GENERATION: Generation = Generation(0);
 /// Requests of the kernel that may wait at once.
 const BACKGROUND: u16 = 64;
-/// O_EXCL and O_TRUNC of Linux.
+/// O_EXCL, O_TRUNC and O_APPEND of Linux, and the kind of a node that is a file.
 const O_EXCL: i32 = 0o200;
 const O_TRUNC: i32 = 0o1000;
-
-#[derive(Debug)]
-struct Inner {
-    share: Share,
-    options: MountOptions,
-    nodes: Mutex<Nodes>,
-    files: Files,
-}
+const O_APPEND: i32 = 0o2000;
+const S_IFMT: u32 = 0o170_000;
+const S_IFREG: u32 = 0o100_000;
 
 /// A share as a file system.
 #[derive(Debug)]
@@ -72,21 +67,10 @@ refuse!(
     ReplyWrite
 );
 
-type Answer<T> = Result<T, Errno>;
-
-fn said(error: Error) -> Errno {
-    errno(&error)
-}
-
 impl RemoteFilesystem {
     pub(crate) fn new(share: Share, root: &str, options: MountOptions, runtime: Handle) -> Self {
         RemoteFilesystem {
-            inner: Arc::new(Inner {
-                share,
-                options,
-                nodes: Mutex::new(Nodes::new(root)),
-                files: Files::default(),
-            }),
+            inner: Arc::new(Inner::new(share, root, options)),
             runtime,
         }
     }
@@ -110,91 +94,6 @@ impl RemoteFilesystem {
             }
         });
     }
-}
-
-impl Inner {
-    fn path(&self, ino: INodeNo) -> Answer<String> {
-        self.nodes.lock().path(ino.0).ok_or(Errno::ENOENT)
-    }
-
-    /// The path of a name that a share can have.
-    fn child(&self, parent: INodeNo, name: &OsStr) -> Answer<String> {
-        let name = to_remote(name).map_err(|_| Errno::EINVAL)?;
-        self.nodes.lock().child(parent.0, name).ok_or(Errno::ENOENT)
-    }
-
-    fn attributes(&self, ino: u64, metadata: &Metadata) -> fuser::FileAttr {
-        attributes(ino, metadata, &self.options)
-    }
-
-    fn timeout(&self) -> Duration {
-        self.options.attribute_timeout
-    }
-
-    fn file(&self, handle: FileHandle) -> Answer<Arc<File>> {
-        self.files.file(handle.0).ok_or(Errno::EBADF)
-    }
-
-    fn writable(&self) -> Answer<()> {
-        if self.options.read_only {
-            return Err(Errno::EROFS);
-        }
-        Ok(())
-    }
-
-    async fn set(
-        &self,
-        ino: INodeNo,
-        handle: Option<FileHandle>,
-        wanted: Wanted,
-    ) -> Answer<Metadata> {
-        let path = self.path(ino)?;
-        let changes = wanted.size.is_some() || wanted.mode.is_some() || wanted.times.is_some();
-        if changes {
-            self.writable()?;
-        }
-        // Owners are not stored: one's own is no change.
-        let foreign = |wanted: Option<u32>, have: u32| wanted.is_some_and(|id| id != have);
-        if foreign(wanted.uid, self.options.uid) || foreign(wanted.gid, self.options.gid) {
-            return Err(Errno::EPERM);
-        }
-        let open = handle.and_then(|handle| self.files.file(handle.0));
-        if let Some(size) = wanted.size {
-            match &open {
-                Some(file) => file.set_len(size).await.map_err(said)?,
-                None => {
-                    let write = OpenOptions::new().write(true).durable(false);
-                    let file = write.open(&self.share, &path).await.map_err(said)?;
-                    file.set_len(size).await.map_err(said)?;
-                    file.close().await.map_err(said)?;
-                }
-            }
-        }
-        if let Some(mode) = wanted.mode {
-            let metadata = self.share.metadata(&path).await.map_err(said)?;
-            let readonly = mode & 0o222 == 0;
-            if !metadata.is_dir() && readonly != metadata.is_readonly() {
-                let mut attributes = metadata.attributes() - FileAttributes::NORMAL;
-                attributes.set(FileAttributes::READONLY, readonly);
-                let set = self.share.set_attributes(&path, attributes).await;
-                set.map_err(said)?;
-            }
-        }
-        if let Some(times) = wanted.times {
-            self.share.set_times(&path, times).await.map_err(said)?;
-        }
-        self.share.metadata(&path).await.map_err(said)
-    }
-}
-
-/// What a SETATTR asks for.
-#[derive(Debug, Clone, Copy)]
-struct Wanted {
-    mode: Option<u32>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    size: Option<u64>,
-    times: Option<FileTimes>,
 }
 
 fn moment(time: TimeOrNow) -> SystemTime {
@@ -228,8 +127,12 @@ impl Filesystem for RemoteFilesystem {
         self.work(
             reply,
             |inner| async move {
-                let path = path.map_err(|_| Errno::ENOENT)?;
-                let metadata = inner.share.metadata(&path).await.map_err(said)?;
+                let path = path.map_err(|errno| match errno {
+                    // A name that no share can have is not there.
+                    errno if errno.code() == Errno::EINVAL.code() => Errno::ENOENT,
+                    other => other,
+                })?;
+                let metadata = inner.stat(&path).await?;
                 let ino = inner.nodes.lock().tell(&path);
                 Ok((inner.attributes(ino, &metadata), inner.timeout()))
             },
@@ -242,11 +145,10 @@ impl Filesystem for RemoteFilesystem {
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let path = self.inner.path(ino);
         self.work(
             reply,
             move |inner| async move {
-                let metadata = inner.share.metadata(&path?).await.map_err(said)?;
+                let metadata = inner.look(ino).await?;
                 Ok((inner.attributes(ino.0, &metadata), inner.timeout()))
             },
             |reply, (attributes, timeout)| reply.attr(&timeout, &attributes),
@@ -285,7 +187,9 @@ impl Filesystem for RemoteFilesystem {
         self.work(
             reply,
             move |inner| async move {
-                let metadata = inner.set(ino, handle, wanted).await?;
+                let metadata = inner
+                    .set(ino, handle.map(|handle| handle.0), wanted)
+                    .await?;
                 Ok((inner.attributes(ino.0, &metadata), inner.timeout()))
             },
             |reply, (attributes, timeout)| reply.attr(&timeout, &attributes),
@@ -298,6 +202,62 @@ impl Filesystem for RemoteFilesystem {
             reply,
             |inner| async move { inner.share.read_link(&path?).await.map_err(said) },
             |reply, target| reply.data(target.replace('\\', "/").as_bytes()),
+        );
+    }
+
+    fn mknod(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let path = self.inner.child(parent, name);
+        self.work(
+            reply,
+            move |inner| async move {
+                inner.writable()?;
+                // Devices, sockets and pipes are nothing a share can hold.
+                if mode & S_IFMT != S_IFREG {
+                    return Err(Errno::EPERM);
+                }
+                let path = path?;
+                let create = OpenOptions::new().write(true).create_new(true);
+                let create = create.durable(false);
+                let file = create.open(&inner.share, &path).await.map_err(said)?;
+                file.close().await.map_err(said)?;
+                inner.told(&path).await
+            },
+            |reply, (attributes, timeout)| reply.entry(&timeout, &attributes, GENERATION),
+        );
+    }
+
+    fn link(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        let (from, to) = (self.inner.path(ino), self.inner.child(newparent, newname));
+        self.work(
+            reply,
+            |inner| async move {
+                inner.writable()?;
+                let (from, to) = (from?, to?);
+                let linked = inner.share.hard_link(&from, &to).await;
+                linked.map_err(|error| match error.kind() {
+                    // As link(2) has it for file systems without hard links.
+                    countersign_client::ErrorKind::Unsupported => Errno::EPERM,
+                    _ => said(error),
+                })?;
+                inner.told(&to).await
+            },
+            |reply, (attributes, timeout)| reply.entry(&timeout, &attributes, GENERATION),
         );
     }
 
@@ -317,9 +277,7 @@ impl Filesystem for RemoteFilesystem {
                 inner.writable()?;
                 let path = path?;
                 inner.share.create_dir(&path).await.map_err(said)?;
-                let metadata = inner.share.metadata(&path).await.map_err(said)?;
-                let ino = inner.nodes.lock().tell(&path);
-                Ok((inner.attributes(ino, &metadata), inner.timeout()))
+                inner.told(&path).await
             },
             |reply, (attributes, timeout)| reply.entry(&timeout, &attributes, GENERATION),
         );
@@ -331,10 +289,7 @@ impl Filesystem for RemoteFilesystem {
             reply,
             |inner| async move {
                 inner.writable()?;
-                let path = path?;
-                inner.share.remove_file(&path).await.map_err(said)?;
-                inner.nodes.lock().removed(&path);
-                Ok(())
+                inner.unlink(&path?).await
             },
             |reply, ()| reply.ok(),
         );
@@ -380,10 +335,7 @@ impl Filesystem for RemoteFilesystem {
                 }
                 let (from, to) = (from?, to?);
                 let replace = !flags.contains(RenameFlags::RENAME_NOREPLACE);
-                let renamed = inner.share.rename_with(&from, &to, replace).await;
-                renamed.map_err(said)?;
-                inner.nodes.lock().renamed(&from, &to);
-                Ok(())
+                inner.rename(&from, &to, replace).await
             },
             |reply, ()| reply.ok(),
         );
@@ -405,7 +357,7 @@ impl Filesystem for RemoteFilesystem {
                     .open(&inner.share, &path?)
                     .await
                     .map_err(said)?;
-                inner.files.keep(file).ok_or(Errno::ENFILE)
+                inner.files.keep(ino.0, write, file).ok_or(Errno::ENFILE)
             },
             |reply, handle| reply.opened(FileHandle(handle), FopenFlags::empty()),
         );
@@ -437,8 +389,11 @@ impl Filesystem for RemoteFilesystem {
                     .await
                     .map_err(said)?;
                 let metadata = file.opened_metadata();
-                let handle = inner.files.keep(file).ok_or(Errno::ENFILE)?;
                 let ino = inner.nodes.lock().tell(&path);
+                let Some(handle) = inner.files.keep(ino, true, file) else {
+                    inner.nodes.lock().forget(ino, 1);
+                    return Err(Errno::ENFILE);
+                };
                 Ok((inner.attributes(ino, &metadata), inner.timeout(), handle))
             },
             |reply, (attributes, timeout, handle)| {
@@ -462,9 +417,9 @@ impl Filesystem for RemoteFilesystem {
         self.work(
             reply,
             move |inner| async move {
-                let file = inner.file(handle)?;
+                let file = inner.file(handle.0)?;
                 let mut data = vec![0; usize::try_from(size).unwrap_or(0)];
-                let count = file.read_at(&mut data, offset).await.map_err(said)?;
+                let count = file.read_at(&mut data, offset).await.map_err(of_open)?;
                 data.truncate(count);
                 Ok(data)
             },
@@ -479,11 +434,13 @@ impl Filesystem for RemoteFilesystem {
         handle: FileHandle,
         offset: u64,
         data: &[u8],
-        _write_flags: WriteFlags,
-        _flags: OpenFlags,
+        write_flags: WriteFlags,
+        flags: OpenFlags,
         _owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        // The kernel's idea of where a file ends may be as old as its attributes.
+        let append = flags.0 & O_APPEND != 0 && !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let most = self.inner.share.connection().info().max_write;
         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let pieces: Vec<Payload> = data
@@ -493,11 +450,17 @@ impl Filesystem for RemoteFilesystem {
         self.work(
             reply,
             move |inner| async move {
-                let file = inner.file(handle)?;
-                let mut offset = offset;
+                let file = inner.file(handle.0)?;
+                let mut offset = if append {
+                    file.metadata().await.map_err(of_open)?.len()
+                } else {
+                    offset
+                };
                 for piece in pieces {
                     let next = offset + piece.len() as u64;
-                    file.write_payload_at(piece, offset).await.map_err(said)?;
+                    file.write_payload_at(piece, offset)
+                        .await
+                        .map_err(of_open)?;
                     offset = next;
                 }
                 Ok(length)
@@ -514,7 +477,7 @@ impl Filesystem for RemoteFilesystem {
     fn fsync(&self, _: &Request, _: INodeNo, handle: FileHandle, _: bool, reply: ReplyEmpty) {
         self.work(
             reply,
-            move |inner| async move { inner.file(handle)?.sync_all().await.map_err(said) },
+            move |inner| async move { inner.file(handle.0)?.sync_all().await.map_err(of_open) },
             |reply, ()| reply.ok(),
         );
     }
@@ -551,6 +514,9 @@ impl Filesystem for RemoteFilesystem {
                 let mut entries = Vec::new();
                 while let Some(entry) = listing.next_entry().await.map_err(said)? {
                     let name = entry.file_name();
+                    if entries.len() == MAX_ENTRIES {
+                        return Err(Errno::EOVERFLOW);
+                    }
                     // A name that leads elsewhere is not shown.
                     if countersign_client::transfer::check_from_remote(name).is_ok() {
                         entries.push((name.to_owned(), *entry.metadata()));

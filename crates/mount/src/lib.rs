@@ -4,17 +4,20 @@
 //!
 //! The kernel keeps attributes and names for [`MountOptions::attribute_timeout`]; file
 //! content goes through its page cache until a file is opened again. Writes go to the
-//! server at once. A file that is removed while it is open is gone for others when it
-//! is closed, as SMB has it.
+//! server at once. A file that is removed or replaced while it is open here gets a
+//! hidden name until it is closed; one that somebody else has open keeps its name so
+//! long, as SMB has it.
 #![forbid(unsafe_code)]
 
 mod attributes;
 mod files;
 mod filesystem;
 mod nodes;
+mod work;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use countersign_client::Share;
@@ -48,6 +51,7 @@ pub struct MountOptions {
 #[derive(Debug)]
 pub struct Mounted {
     session: BackgroundSession,
+    point: PathBuf,
 }
 
 impl Mounted {
@@ -56,12 +60,50 @@ impl Mounted {
         self.session.guard.is_finished()
     }
 
-    /// Unmounts, and waits until the kernel is done with it. **Blocks.**
+    /// Takes the mount away if nobody uses it; [`io::ErrorKind::ResourceBusy`]: somebody
+    /// does, and it stays as it is. With `detach` it is taken away all the same, and who
+    /// uses it finds it gone. **Blocks.**
     ///
     /// # Errors
     /// When it cannot be unmounted.
-    pub fn unmount(self) -> io::Result<()> {
-        self.session.umount_and_join()
+    pub fn unmount(&self, detach: bool) -> io::Result<()> {
+        let mut last = io::Error::other("neither umount nor fusermount3 is there");
+        let programs: [(&str, &str); 3] = [
+            ("umount", "-l"),
+            ("fusermount3", "-uz"),
+            ("fusermount", "-uz"),
+        ];
+        for (program, lazy) in programs {
+            let mut command = Command::new(program);
+            match (program, detach) {
+                (_, true) => command.arg(lazy),
+                ("umount", false) => &mut command,
+                (_, false) => command.arg("-u"),
+            };
+            command.env("LC_ALL", "C").stdin(Stdio::null());
+            let Ok(output) = command.arg("--").arg(&self.point).output() else {
+                continue;
+            };
+            if output.status.success() || self.is_over() {
+                return Ok(());
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.trim().trim_end_matches('.').to_owned();
+            if said.contains("busy") {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, said));
+            }
+            last = io::Error::other(said);
+        }
+        Err(last)
+    }
+
+    /// Waits until the kernel is done with it, after [`Mounted::unmount`]. **Blocks** as
+    /// long as somebody has something open in it.
+    ///
+    /// # Errors
+    /// When the session ended in an error.
+    pub fn join(self) -> io::Result<()> {
+        self.session.join()
     }
 }
 
@@ -95,6 +137,7 @@ pub fn mount(
         SessionACL::Owner
     };
     let filesystem = RemoteFilesystem::new(share, root, options, runtime);
-    let session = fuser::spawn_mount(filesystem, point, &config)?;
-    Ok(Mounted { session })
+    let point = point.canonicalize()?;
+    let session = fuser::spawn_mount(filesystem, &point, &config)?;
+    Ok(Mounted { session, point })
 }

@@ -7,12 +7,16 @@ pub(crate) const ROOT: u64 = 1;
 
 #[derive(Debug)]
 struct Node {
-    path: String,
+    /// None: the name is gone, and only what has it open still knows of it.
+    path: Option<String>,
     /// How often the kernel was told of it.
     lookups: u64,
 }
 
 /// Numbers and paths. A number is kept as long as the kernel knows of it.
+///
+/// Names that differ in case alone have two numbers, for one file: so a file can be
+/// given its name in another case, and shares that tell case apart are told right.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     by_number: HashMap<u64, Node>,
@@ -20,39 +24,39 @@ pub(crate) struct Nodes {
     next: u64,
 }
 
-/// Paths that a share does not tell apart are one.
-fn key(path: &str) -> String {
-    path.to_uppercase()
-}
-
 impl Nodes {
     /// With the root alone.
     pub(crate) fn new(root: &str) -> Nodes {
         let node = Node {
-            path: root.to_owned(),
+            path: Some(root.to_owned()),
             lookups: 1,
         };
         Nodes {
             by_number: HashMap::from([(ROOT, node)]),
-            by_path: HashMap::from([(key(root), ROOT)]),
+            by_path: HashMap::from([(root.to_owned(), ROOT)]),
             next: ROOT + 1,
         }
     }
 
     /// The path of a number.
     pub(crate) fn path(&self, number: u64) -> Option<String> {
-        self.by_number.get(&number).map(|node| node.path.clone())
+        self.by_number.get(&number)?.path.clone()
     }
 
     /// The path of a name in a folder.
     pub(crate) fn child(&self, folder: u64, name: &str) -> Option<String> {
-        let folder = &self.by_number.get(&folder)?.path;
+        let folder = self.by_number.get(&folder)?.path.as_deref()?;
         Some(join(folder, name))
+    }
+
+    /// The number of a path, if it has one.
+    pub(crate) fn number(&self, path: &str) -> Option<u64> {
+        self.by_path.get(path).copied()
     }
 
     /// The number of a path, which the kernel is told of once more.
     pub(crate) fn tell(&mut self, path: &str) -> u64 {
-        if let Some(number) = self.by_path.get(&key(path)).copied()
+        if let Some(number) = self.number(path)
             && let Some(node) = self.by_number.get_mut(&number)
         {
             node.lookups += 1;
@@ -61,11 +65,11 @@ impl Nodes {
         let number = self.next;
         self.next += 1;
         let node = Node {
-            path: path.to_owned(),
+            path: Some(path.to_owned()),
             lookups: 1,
         };
         self.by_number.insert(number, node);
-        self.by_path.insert(key(path), number);
+        self.by_path.insert(path.to_owned(), number);
         number
     }
 
@@ -76,9 +80,8 @@ impl Nodes {
         };
         node.lookups = node.lookups.saturating_sub(times);
         if node.lookups == 0 && number != ROOT {
-            let path = key(&node.path);
-            self.by_number.remove(&number);
-            if self.by_path.get(&path) == Some(&number) {
+            let node = self.by_number.remove(&number);
+            if let Some(path) = node.and_then(|node| node.path) {
                 self.by_path.remove(&path);
             }
         }
@@ -86,32 +89,34 @@ impl Nodes {
 
     /// The name is gone: a new file of that name has another number.
     pub(crate) fn removed(&mut self, path: &str) {
-        self.by_path.remove(&key(path));
+        if let Some(number) = self.by_path.remove(path)
+            && let Some(node) = self.by_number.get_mut(&number)
+        {
+            node.path = None;
+        }
     }
 
     /// What was at `from`, and everything below it, is at `to` now.
     pub(crate) fn renamed(&mut self, from: &str, to: &str) {
-        self.by_path.remove(&key(to));
-        let from_key = key(from);
-        let below = format!("{from_key}\\");
-        let moved: Vec<u64> = self
+        if from == to {
+            return;
+        }
+        self.removed(to);
+        let below = format!("{from}\\");
+        let moved: Vec<(String, u64)> = self
             .by_path
             .iter()
-            .filter(|(path, _)| **path == from_key || path.starts_with(&below))
-            .map(|(_, number)| *number)
+            .filter(|(path, _)| *path == from || path.starts_with(&below))
+            .map(|(path, number)| (path.clone(), *number))
             .collect();
-        for number in moved {
-            let Some(node) = self.by_number.get_mut(&number) else {
-                continue;
-            };
-            let depth = from.split('\\').count();
-            let rest: Vec<&str> = node.path.split('\\').skip(depth).collect();
-            let path = rest
-                .iter()
-                .fold(to.to_owned(), |path, part| join(&path, part));
-            self.by_path.remove(&key(&node.path));
-            self.by_path.insert(key(&path), number);
-            node.path = path;
+        for (old, number) in moved {
+            let rest = old.get(from.len()..).unwrap_or("");
+            let path = format!("{to}{rest}");
+            self.by_path.remove(&old);
+            self.by_path.insert(path.clone(), number);
+            if let Some(node) = self.by_number.get_mut(&number) {
+                node.path = Some(path);
+            }
         }
     }
 }
@@ -132,7 +137,8 @@ mod tests {
     fn numbers_stay_while_the_kernel_knows_them() {
         let mut nodes = Nodes::new("");
         let a = nodes.tell("a");
-        assert_eq!(nodes.tell("A"), a);
+        assert_eq!(nodes.tell("a"), a);
+        assert_ne!(nodes.tell("A"), a);
         nodes.forget(a, 1);
         assert_eq!(nodes.path(a).as_deref(), Some("a"));
         nodes.forget(a, 1);
@@ -146,7 +152,7 @@ mod tests {
     fn renames_take_along_what_is_below() {
         let mut nodes = Nodes::new("base");
         let folder = nodes.tell("base\\d");
-        let file = nodes.tell("base\\D\\f\\g");
+        let file = nodes.tell("base\\d\\f\\g");
         let other = nodes.tell("base\\dd");
         let replaced = nodes.tell("base\\e");
         nodes.renamed("base\\d", "base\\e");
@@ -154,10 +160,12 @@ mod tests {
         assert_eq!(nodes.path(file).as_deref(), Some("base\\e\\f\\g"));
         assert_eq!(nodes.path(other).as_deref(), Some("base\\dd"));
         assert_eq!(nodes.tell("base\\e"), folder);
-        assert_ne!(folder, replaced);
-        // The other one is still known, but no longer by its name.
+        // The other one is still known, but not by a name.
+        assert_eq!(nodes.path(replaced), None);
         nodes.forget(replaced, 1);
         assert_eq!(nodes.tell("base\\e"), folder);
+        nodes.renamed("base\\e", "base\\e");
+        assert_eq!(nodes.number("base\\e\\f\\g"), Some(file));
     }
 
     #[test]
@@ -165,6 +173,7 @@ mod tests {
         let mut nodes = Nodes::new("");
         let a = nodes.tell("a");
         nodes.removed("a");
+        assert_eq!(nodes.path(a), None);
         let again = nodes.tell("a");
         assert_ne!(a, again);
         nodes.forget(a, 1);

@@ -1,6 +1,8 @@
 //! Kerberos in a domain: smbclient with tickets in every dialect, judged by the
 //! keytab; tickets nobody may use; our client at the domain's controller.
 
+mod commands;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -38,6 +40,7 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
     place.unusable_tickets(tally)?;
     place.wrong_keytab(tally)?;
     place.wrong_clock(tally)?;
+    place.commands(tally)?;
     place.own_crates(tally)
 }
 

@@ -6,9 +6,11 @@ use std::time::Instant;
 use clap::Args;
 use countersign_client::Error;
 use countersign_client::glob::PathPattern;
-use countersign_client::transfer::{Existing, Filter, JOBS, Observer, Options, Report, WINDOW};
+use countersign_client::transfer::{
+    Done, Existing, Filter, JOBS, Observer, Options, Report, WINDOW,
+};
 
-use super::outcome::{conclude, report_json};
+use super::outcome::{Trouble, conclude, report_json};
 use super::progress::Progress;
 use super::session::CONNECTIONS;
 use crate::Outcome;
@@ -96,22 +98,37 @@ impl CopyArguments {
             .unwrap_or(CONNECTIONS)
     }
 
-    /// Runs a copy with its progress and says what it came to.
-    pub(crate) async fn show<F>(&self, copy: impl FnOnce(Arc<dyn Observer>) -> F) -> Outcome
+    /// Runs a copy with its progress.
+    pub(crate) async fn show<F>(&self, copy: impl FnOnce(Arc<dyn Observer>) -> F) -> Report<Error>
     where
         F: Future<Output = Report<Error>>,
     {
-        let start = Instant::now();
         let progress = Arc::new(Progress::new(
             self.quiet || self.json,
             (self.verbose || self.dry_run) && !self.json,
         ));
-        let observer: Arc<dyn Observer> = Arc::clone(&progress) as Arc<dyn Observer>;
-        let report = copy(observer).await;
-        drop(progress);
+        copy(Arc::clone(&progress) as Arc<dyn Observer>).await
+    }
+
+    /// Tells of something that was done without a transfer's observer.
+    pub(crate) fn tell(&self, done: &Done) {
+        let verbose = (self.verbose || self.dry_run) && !self.json;
+        Progress::new(true, verbose).finished(done);
+    }
+
+    /// Says what the copy came to, or why it did not begin.
+    pub(crate) fn end(&self, start: Instant, ended: Result<Report<Error>, Trouble>) -> Outcome {
+        let (report, trouble) = match ended {
+            Ok(report) => (report, None),
+            Err(trouble) => (Report::default(), Some(trouble)),
+        };
         if self.json {
-            say_json(&report_json(&report, start.elapsed().as_secs_f64()))?;
+            let seconds = start.elapsed().as_secs_f64();
+            say_json(&report_json(&report, trouble.as_slice(), seconds))?;
         }
-        conclude(&report, "copied")
+        match trouble {
+            Some(trouble) => Err(trouble.into()),
+            None => conclude(&report, "copied"),
+        }
     }
 }

@@ -39,8 +39,9 @@ pub(crate) struct ConnectArguments {
     /// Look the password up in this file [default: COUNTERSIGN_NETRC, then ~/.netrc]
     #[arg(long, value_name = "FILE")]
     pub(crate) netrc: Option<PathBuf>,
-    /// Log on with a ticket of the Kerberos cache
-    #[arg(short = 'k', long)]
+    /// Log on with a ticket of the Kerberos cache: the cache's own, or that of --user
+    /// NAME@REALM
+    #[arg(short = 'k', long, conflicts_with_all = ["password_file", "password_stdin", "netrc"])]
     pub(crate) kerberos: bool,
     /// Log on as nobody
     #[arg(short = 'N', long, conflicts_with_all = ["user", "kerberos"])]
@@ -223,6 +224,7 @@ impl ConnectArguments {
             account.domain.clone_from(&self.workgroup);
         }
         if let Some(path) = &self.password_file {
+            password::warn_if_open(path);
             account.password = Some(password::from_file(path)?);
         } else if self.password_stdin {
             let line = password::first_line(io::stdin().lock());

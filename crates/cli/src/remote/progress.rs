@@ -1,7 +1,6 @@
 //! Progress on a terminal; in a pipe only what went wrong.
 
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use countersign_client::transfer::{Action, Done, Observer};
@@ -14,7 +13,6 @@ pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     /// A line for each file that was copied.
     verbose: bool,
-    bytes_known: AtomicBool,
 }
 
 impl Progress {
@@ -31,11 +29,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Progress {
-            bar,
-            verbose,
-            bytes_known: AtomicBool::new(false),
-        }
+        Progress { bar, verbose }
     }
 
     fn aside(&self, say_it: impl FnOnce()) {
@@ -59,7 +53,6 @@ impl Observer for Progress {
         if let Some(bar) = &self.bar
             && bytes > 0
         {
-            self.bytes_known.store(true, Ordering::Relaxed);
             bar.inc_length(bytes);
         }
     }

@@ -12,7 +12,7 @@ use super::file_up::put_file;
 use super::pieces::{Gate, fault};
 use super::remote::{Entry, Kind, Remote, RemoteError};
 use super::report::{Action, Cause, Done, Failure, Observer, Report};
-use super::tree::{list_down, list_up, remove_tree};
+use super::tree::{list_down, list_up, remove_local, remove_taken};
 use super::{Direction, LISTINGS, MAX_DEPTH, MAX_WAITING, Options};
 
 /// Something to copy: a file, or a folder with its content.
@@ -68,6 +68,8 @@ pub(super) struct FileWork {
 pub(super) struct Extra {
     pub(super) remote: String,
     pub(super) local: PathBuf,
+    /// From where the copy starts.
+    pub(super) relative: Vec<String>,
     pub(super) folder: bool,
 }
 
@@ -169,6 +171,9 @@ pub async fn sync<R: Remote>(
     driver.run().await;
     if options.delete && !driver.unsure {
         driver.remove_extra().await;
+    } else if options.delete && !driver.extra.is_empty() {
+        let path = format!("{} superfluous names", driver.extra.len());
+        driver.fail(path, Cause::Unsure);
     }
     driver.report
 }
@@ -286,22 +291,13 @@ impl<R: Remote> Driver<R> {
         let direction = self.direction;
         async move {
             let (path, local, known) = (&work.remote, &work.local, work.known);
-            let taken = if options.dry_run {
-                Ok(Taken::Done(Done {
-                    remote: path.clone(),
-                    local: Some(local.clone()),
-                    action: Action::Copied,
-                    bytes: known.map_or(0, |known| known.size),
-                }))
-            } else {
-                match direction {
-                    Direction::Down => {
-                        get_file(&remote, path, local, known, &options, &gate, &observer).await
-                    }
-                    Direction::Up => {
-                        let found = known.is_some();
-                        put_file(&remote, path, local, found, &options, &gate, &observer).await
-                    }
+            let taken = match direction {
+                Direction::Down => {
+                    get_file(&remote, path, local, known, &options, &gate, &observer).await
+                }
+                Direction::Up => {
+                    let found = known.is_some();
+                    put_file(&remote, path, local, found, &options, &gate, &observer).await
                 }
             };
             Outcome::Copied(work, taken)
@@ -403,19 +399,21 @@ impl<R: Remote> Driver<R> {
             }
             match self.direction {
                 Direction::Down => {
-                    let local = extra.local.clone();
+                    let (local, options) = (extra.local.clone(), Arc::clone(&self.options));
                     let removed = spawn_blocking(move || {
                         if extra.folder {
-                            std::fs::remove_dir_all(local)
+                            remove_local(&local, &extra.relative, &options.filter)
                         } else {
-                            std::fs::remove_file(local)
+                            std::fs::remove_file(local).map(|()| true)
                         }
                     })
                     .await
                     .map_err(fault)
                     .and_then(|removed| removed.map_err(Cause::Local));
                     match removed {
-                        Ok(()) => self.report.done(&*self.observer, &done),
+                        Ok(true) => self.report.done(&*self.observer, &done),
+                        // What is in it was not to be touched.
+                        Ok(false) => {}
                         Err(cause) => self.fail(extra.local.display().to_string(), cause),
                     }
                 }
@@ -426,8 +424,10 @@ impl<R: Remote> Driver<R> {
                     if extra.folder {
                         let jobs = self.options.jobs;
                         let observer = Arc::clone(&self.observer);
-                        let report = remove_tree(&remote, &extra.remote, jobs, observer).await;
-                        self.report.add(report);
+                        let filter = &self.options.filter;
+                        let (root, from) = (&extra.remote, &extra.relative);
+                        let report = remove_taken(&remote, root, from, filter, jobs, observer);
+                        self.report.add(report.await);
                         continue;
                     }
                     match remote.remove_file(&extra.remote).await {

@@ -1,6 +1,6 @@
 //! One file from a share to this machine.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::engine::Known;
 use super::partial::{self, Target};
 use super::pieces::{Gate, down, fault};
-use super::remote::{Entry, Remote, RemoteFile, Whole};
+use super::remote::{Entry, Kind, Remote, RemoteFile, Whole};
 use super::report::{Action, Cause, Done, Observer};
 use super::{Existing, Options, PIECE, SMALL, TAIL};
 
@@ -45,7 +45,8 @@ pub(super) async fn get_file<R: Remote>(
         let there = spawn_blocking(move || fs::metadata(target).ok())
             .await
             .map_err(fault)?;
-        if let Some(there) = there {
+        // A folder is looked into.
+        if let Some(there) = there.filter(|there| !there.is_dir()) {
             if options.existing == Existing::Keep {
                 return Ok(done(Action::Skipped, 0));
             }
@@ -63,6 +64,21 @@ pub(super) async fn get_file<R: Remote>(
             }
         }
     }
+    if options.dry_run {
+        let size = match known {
+            Some(known) => known.size,
+            None => match remote.entry(path).await.map_err(Cause::Remote)? {
+                Entry {
+                    kind: Kind::Folder, ..
+                } => return Ok(Taken::Folder),
+                Entry {
+                    kind: Kind::Link, ..
+                } => return Err(Cause::Link),
+                entry => entry.size,
+            },
+        };
+        return Ok(done(Action::Copied, size));
+    }
     let limit = SMALL.min(remote.whole_size());
     if known.is_none_or(|known| known.size <= limit as u64) {
         match remote
@@ -77,8 +93,9 @@ pub(super) async fn get_file<R: Remote>(
                 }
                 observer.begin(path, bytes, 0);
                 let target = target.to_owned();
-                let modified = modified.filter(|_| options.preserve);
-                spawn_blocking(move || write_small(&target, &data, modified))
+                let preserved = modified.filter(|_| options.preserve);
+                let part = partial::partial_path(&target, path, bytes, modified);
+                spawn_blocking(move || write_small(&target, &part, &data, preserved))
                     .await
                     .map_err(fault)??;
                 observer.advance(path, bytes);
@@ -100,15 +117,38 @@ pub(super) async fn get_file<R: Remote>(
     Ok(done(action, bytes))
 }
 
-/// Writes at the place itself: all content is here, nothing is left to go wrong but
-/// the disk.
-fn write_small(target: &Path, data: &Bytes, modified: Option<SystemTime>) -> io::Result<()> {
-    let mut file = File::create(target)?;
-    file.write_all(data)?;
-    if let Some(modified) = modified {
-        file.set_modified(modified)?;
+/// Writes a new file at the place itself: all content is here, nothing is left to go
+/// wrong but the disk. What is there already stays until the other is complete.
+fn write_small(
+    target: &Path,
+    part: &Path,
+    data: &Bytes,
+    modified: Option<SystemTime>,
+) -> io::Result<()> {
+    let at_place = File::options().write(true).create_new(true).open(target);
+    let Target { mut file, partial } = match at_place {
+        Ok(file) => Target {
+            file,
+            partial: None,
+        },
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            partial::create(target, part)?
+        }
+        Err(error) => return Err(error),
+    };
+    let new = partial
+        .as_deref()
+        .map_or(target, |partial| partial)
+        .to_owned();
+    let written = file.write_all(data).and_then(|()| {
+        let sink: super::Sink = Box::new(io::sink());
+        complete(sink, &file, modified, partial, target)
+    });
+    // Half of a small file is of no use to anybody.
+    if written.is_err() && fs::symlink_metadata(&new).is_ok_and(|new| new.is_file()) {
+        let _ = fs::remove_file(&new);
     }
-    Ok(())
+    written
 }
 
 #[allow(
@@ -125,7 +165,7 @@ async fn get_large<R: Remote>(
     gate: &Gate,
     observer: &Arc<dyn Observer>,
 ) -> Result<(Action, u64), Cause<R::Error>> {
-    let part = partial::partial_path(target, path, entry);
+    let part = partial::partial_path(target, path, entry.size, entry.modified);
     let left = if options.existing == Existing::Resume {
         left_over(
             file,
@@ -210,16 +250,4 @@ async fn left_over<F: RemoteFile>(
         .await
         .map_err(Cause::Remote)?;
     Ok((tail == left.tail).then_some((left.length, left.target)))
-}
-
-/// Opens a local file that is sent, with its length and time.
-pub(super) fn open_local(path: &Path) -> io::Result<(File, u64, Option<SystemTime>, bool)> {
-    let file = OpenOptions::new().read(true).open(path)?;
-    let metadata = file.metadata()?;
-    Ok((
-        file,
-        metadata.len(),
-        metadata.modified().ok(),
-        metadata.is_dir(),
-    ))
 }

@@ -112,6 +112,11 @@ impl Memory {
         self.store.lock().unwrap().denied.push(folded(path));
     }
 
+    pub(super) fn allow(&self, path: &str) {
+        let path = folded(path);
+        self.store.lock().unwrap().denied.retain(|one| *one != path);
+    }
+
     pub(super) fn lose_after(&self, bytes: Option<usize>) {
         self.store.lock().unwrap().bytes_left = bytes;
     }

@@ -33,7 +33,7 @@ pub use pieces::stream_down;
 pub use remote::{Entry, Kind, Remote, RemoteError, RemoteFile, Whole, WriteMode, join};
 pub use report::{Action, Cause, Done, Failure, Observer, Report, Silent};
 pub use share::{MAX_ENTRIES, OpenFile};
-pub use tree::{Found, Walked, expand, remove_tree, walk};
+pub use tree::{Found, Walked, expand, remove_one, remove_tree, walk};
 
 use std::time::Duration;
 

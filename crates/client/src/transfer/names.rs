@@ -27,7 +27,7 @@ pub enum NameError {
     #[error("another name in the folder differs in case alone: on a share both are one file")]
     Twice,
     /// Neither a file nor a folder.
-    #[error("it is neither a file nor a folder")]
+    #[error("it is neither a file nor a folder, or a link that leads nowhere")]
     Special,
 }
 

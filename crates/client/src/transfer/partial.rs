@@ -7,21 +7,24 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::remote::Entry;
-
 /// Longest name of a local file, in bytes.
 const LONGEST: usize = 255;
 
 /// Where a file that is downloaded is until it is complete: beside its place, with a
 /// name that tells which version of the remote file it is of. Another version has
 /// another name, so that two are never mixed.
-pub(super) fn partial_path(target: &Path, remote: &str, entry: &Entry) -> PathBuf {
+pub(super) fn partial_path(
+    target: &Path,
+    remote: &str,
+    size: u64,
+    modified: Option<SystemTime>,
+) -> PathBuf {
     let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
-    let time = entry.modified.map(since).unwrap_or_default();
+    let time = modified.map(since).unwrap_or_default();
     let words = [
         remote.to_lowercase().into_bytes(),
-        entry.size.to_le_bytes().to_vec(),
+        size.to_le_bytes().to_vec(),
         time.as_nanos().to_le_bytes().to_vec(),
     ];
     for byte in words.iter().flatten() {
@@ -131,18 +134,13 @@ pub(super) fn complete(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transfer::Kind;
 
     #[test]
     fn partial_names_tell_versions_apart() {
-        let entry = |size, seconds| Entry {
-            name: "a".to_owned(),
-            kind: Kind::File,
-            size,
-            modified: Some(UNIX_EPOCH + Duration::from_secs(seconds)),
-            attributes: countersign_wire::fscc::FileAttributes::empty(),
+        let entry = |size: u64, seconds| (size, Some(UNIX_EPOCH + Duration::from_secs(seconds)));
+        let path = |remote, (size, modified)| {
+            partial_path(Path::new("/x/big.iso"), remote, size, modified)
         };
-        let path = |remote, entry| partial_path(Path::new("/x/big.iso"), remote, &entry);
         let one = path("d\\big.iso", entry(5, 7));
         assert!(one.starts_with("/x"));
         let name = one.file_name().unwrap().to_str().unwrap();
@@ -152,7 +150,7 @@ mod tests {
         assert_ne!(one, path("d\\big.iso", entry(5, 8)));
         assert_ne!(one, path("e\\big.iso", entry(5, 7)));
         let long = "x".repeat(255);
-        let partial = partial_path(Path::new(&long), "r", &entry(1, 1));
+        let partial = partial_path(Path::new(&long), "r", 1, None);
         assert!(partial.file_name().unwrap().len() <= LONGEST);
     }
 

@@ -70,7 +70,7 @@ pub enum Cause<E: std::error::Error + 'static> {
     #[error(transparent)]
     Remote(E),
     /// This machine said so.
-    #[error("{0}")]
+    #[error("on this machine: {0}")]
     Local(#[from] io::Error),
     /// The name.
     #[error("{0}")]
@@ -93,6 +93,12 @@ pub enum Cause<E: std::error::Error + 'static> {
     /// Deeper than [`MAX_DEPTH`](super::MAX_DEPTH) folders.
     #[error("more than {} folders deep", super::MAX_DEPTH)]
     TooDeep,
+    /// Nothing is removed as long as it is not sure what is superfluous.
+    #[error("not removed, because not everything of the source could be read")]
+    Unsure,
+    /// A device, a socket or a pipe.
+    #[error("it is neither a file nor a folder; a stream is copied as standard input, `-`")]
+    Special,
     /// A task of the transfer ended in a fault.
     #[error("the transfer itself failed: {0}")]
     Task(String),

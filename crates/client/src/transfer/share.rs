@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use countersign_core::client::{Answer, Call, PathRequest, Payload};
-use countersign_wire::FileTime;
 use countersign_wire::fscc::{Disposition, FileAttributes};
+use countersign_wire::{FileTime, NtStatus};
 
 use super::remote::{Entry, Kind, Remote, RemoteError, RemoteFile, Whole, WriteMode};
 use crate::connection::unexpected;
@@ -40,7 +40,8 @@ impl RemoteError for Error {
     fn is_fatal(&self) -> bool {
         matches!(
             self.kind(),
-            ErrorKind::Disconnected
+            ErrorKind::Unreachable
+                | ErrorKind::Disconnected
                 | ErrorKind::TimedOut
                 | ErrorKind::Policy
                 | ErrorKind::Incompatible
@@ -134,7 +135,14 @@ impl Remote for Share {
     }
 
     async fn entry(&self, path: &str) -> Result<Entry> {
-        let metadata = self.metadata(path).await?;
+        let metadata = match self.metadata(path).await {
+            // A link that the server leaves to us is what stands there, if it is the
+            // last part of the path.
+            Err(error) if error.status() == Some(NtStatus::STOPPED_ON_SYMLINK) => {
+                self.symlink_metadata(path).await?
+            }
+            other => other?,
+        };
         Ok(Entry::of(last_part(path), &metadata))
     }
 
@@ -218,7 +226,7 @@ impl Remote for Share {
     async fn remove_file(&self, path: &str) -> Result<()> {
         match Share::remove_file(self, path).await {
             // What is read-only must not be before it is deleted.
-            Err(error) if error.status() == Some(countersign_wire::NtStatus::CANNOT_DELETE) => {
+            Err(error) if error.status() == Some(NtStatus::CANNOT_DELETE) => {
                 self.set_attributes(path, FileAttributes::NORMAL).await?;
                 Share::remove_file(self, path).await
             }

@@ -685,7 +685,15 @@ async fn wildcards_and_removal() {
         assert_eq!(paths, expected, "{pattern}");
     }
     let missing = expand(&memory, &["nope".to_owned()]).await;
-    assert_eq!(missing.unwrap_err(), MemoryError::NotFound);
+    assert!(matches!(
+        missing.unwrap_err(),
+        Cause::Remote(MemoryError::NotFound)
+    ));
+    // What cannot be looked into is not passed over.
+    memory.deny("c");
+    let deep = ["**".to_owned(), "*.txt".to_owned()];
+    assert!(expand(&memory, &deep).await.is_err());
+    memory.allow("c");
     memory.deny("a\\b\\3.log");
     let report = remove_tree(&memory, "a", 4, Arc::new(Silent)).await;
     assert_eq!((report.removed, report.failures.len()), (2, 1));
@@ -721,4 +729,158 @@ async fn patterns_choose_files() {
     .await;
     assert_eq!(report.files, 1);
     assert!(folder.path().join("a.txt").exists());
+}
+
+/// A server that was cut off may have written a later piece and not an earlier one.
+#[tokio::test]
+async fn a_hole_in_an_interrupted_upload_is_filled() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let data = content(20_000, 5);
+    let source = folder.path().join("big");
+    fs::write(&source, &data).unwrap();
+    let mut there = data[..15_000].to_vec();
+    there[8_000..9_000].fill(0);
+    memory.file("big", &there);
+    let options = Options {
+        existing: Existing::Resume,
+        window: 3000,
+        ..Options::default()
+    };
+    let report = go(&memory, Direction::Up, vec![item("big", &source)], &options).await;
+    assert!(report.complete(), "{:?}", report.failures);
+    assert_eq!(memory.get("big").unwrap(), data);
+    assert!(report.bytes < 20_000, "{}", report.bytes);
+}
+
+#[tokio::test]
+async fn what_a_filter_leaves_out_is_not_removed_with_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    for (name, kind) in [
+        ("s", Kind::Folder),
+        ("s\\old", Kind::Folder),
+        ("s\\old\\x.txt", Kind::File),
+        ("s\\old\\y.bak", Kind::File),
+        ("s\\old\\all", Kind::Folder),
+        ("s\\old\\all\\z.txt", Kind::File),
+    ] {
+        memory.node(name, kind, b"");
+    }
+    let local = folder.path().join("local");
+    fs::create_dir_all(&local).unwrap();
+    let pattern = |text: &str| vec![crate::glob::PathPattern::new(text)];
+    let mut options = Options {
+        delete: true,
+        ..recursive()
+    };
+    for filter in [
+        Filter {
+            include: pattern("*.txt"),
+            exclude: Vec::new(),
+        },
+        Filter {
+            include: Vec::new(),
+            exclude: pattern("*.bak"),
+        },
+    ] {
+        options.filter = filter;
+        memory.node("s\\old\\x.txt", Kind::File, b"");
+        let remotes = [memory.clone()];
+        let up = Direction::Up;
+        let report = sync(&remotes, up, "s", &local, &options, Arc::new(Silent)).await;
+        assert!(report.complete(), "{:?}", report.failures);
+        assert!(memory.get("s\\old\\x.txt").is_none());
+        assert!(memory.get("s\\old\\all").is_none());
+        assert!(memory.get("s\\old\\y.bak").is_some());
+
+        let other = folder.path().join("other");
+        fs::create_dir_all(other.join("old/all")).unwrap();
+        for name in ["old/x.txt", "old/y.bak", "old/all/z.txt"] {
+            fs::write(other.join(name), b"").unwrap();
+        }
+        memory.folder("empty");
+        let down = Direction::Down;
+        let report = sync(&remotes, down, "empty", &other, &options, Arc::new(Silent)).await;
+        assert!(report.complete(), "{:?}", report.failures);
+        assert!(!other.join("old/x.txt").exists() && !other.join("old/all").exists());
+        assert!(other.join("old/y.bak").exists());
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_looks_but_does_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    memory.folder("d");
+    memory.file("d\\a", b"1");
+    memory.file("d\\b", b"22");
+    let options = Options {
+        dry_run: true,
+        ..recursive()
+    };
+    let target = folder.path().join("d");
+    let report = go(&memory, Direction::Down, vec![item("d", &target)], &options).await;
+    assert_eq!((report.files, report.folders, report.bytes), (2, 1, 3));
+    assert!(!target.exists());
+    let nowhere = [item("none", folder.path().join("none"))].to_vec();
+    let report = go(&memory, Direction::Down, nowhere, &options).await;
+    assert!(!report.complete());
+    fs::create_dir(&target).unwrap();
+    fs::write(target.join("c"), b"333").unwrap();
+    let report = go(&memory, Direction::Up, vec![item("e", &target)], &options).await;
+    assert_eq!((report.files, report.bytes), (1, 3));
+    assert!(memory.get("e").is_none());
+    fs::write(target.join("b"), b"x").unwrap();
+    let keep = Options {
+        existing: Existing::Keep,
+        ..options
+    };
+    let report = go(&memory, Direction::Down, vec![item("d", &target)], &keep).await;
+    assert_eq!((report.files, report.skipped), (1, 1));
+}
+
+#[tokio::test]
+async fn a_folder_does_not_come_to_stand_where_a_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    memory.folder("empty");
+    memory.file("file", b"x");
+    let (file, empty) = (folder.path().join("file"), folder.path().join("empty"));
+    fs::write(&file, b"x").unwrap();
+    fs::create_dir(&empty).unwrap();
+    let down = vec![item("empty", &file)];
+    let report = go(&memory, Direction::Down, down, &recursive()).await;
+    assert_eq!(report.failures.len(), 1);
+    let up = vec![item("file", &empty)];
+    let report = go(&memory, Direction::Up, up, &recursive()).await;
+    assert_eq!(report.failures.len(), 1);
+}
+
+/// Files whose length is not what can be read of them, and what has no length.
+#[tokio::test]
+async fn what_is_no_ordinary_file_is_not_sent_as_an_empty_one() {
+    let memory = Memory::default();
+    let paths = [
+        ("/proc/self/comm", true),
+        // Longer than goes in one turn here, and without a length.
+        ("/proc/self/status", false),
+        ("/dev/zero", false),
+    ];
+    for (path, good) in paths {
+        if !Path::new(path).exists() {
+            continue;
+        }
+        let report = go(
+            &memory,
+            Direction::Up,
+            vec![item("p", path)],
+            &Options::default(),
+        )
+        .await;
+        assert_eq!(report.complete(), good, "{path}: {:?}", report.failures);
+        if good {
+            assert!(!memory.get("p").unwrap().is_empty());
+        }
+    }
 }

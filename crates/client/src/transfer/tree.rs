@@ -15,7 +15,7 @@ use super::names::{NameError, check_from_remote, to_remote};
 use super::pieces::fault;
 use super::remote::{Entry, Kind, Remote, RemoteError, join};
 use super::report::{Action, Cause, Done, Failure, Observer, Report};
-use super::{Compare, LISTINGS, MAX_DEPTH, Options, SAME_TIME};
+use super::{Compare, Filter, LISTINGS, MAX_DEPTH, Options, SAME_TIME};
 use crate::glob::{folded, is_pattern, matches};
 
 /// A name of a local folder.
@@ -102,6 +102,7 @@ pub(super) async fn list_down<R: Remote>(
                 true
             }
             Err(error) => return Err(error),
+            Ok(_) if !local.is_dir() => return Err(io::ErrorKind::NotADirectory.into()),
             Ok(_) => false,
         };
         if made || !compare {
@@ -181,6 +182,7 @@ pub(super) async fn list_down<R: Remote>(
             listing.extra.push(Extra {
                 remote: join(&work.remote, &shown),
                 local: work.local.join(&name),
+                relative,
                 folder,
             });
         }
@@ -219,7 +221,12 @@ pub(super) async fn list_up<R: Remote>(
     if !options.dry_run && (listing.made || !work.compare) && !work.remote.is_empty() {
         match remote.create_folder(&work.remote).await {
             Ok(()) => listing.made = true,
-            Err(error) if error.is_exists() => {}
+            Err(error) if error.is_exists() => {
+                let there = remote.entry(&work.remote).await.map_err(Cause::Remote)?;
+                if there.kind != Kind::Folder {
+                    return Err(Cause::Conflict);
+                }
+            }
             Err(error) => return Err(Cause::Remote(error)),
         }
     }
@@ -303,6 +310,7 @@ pub(super) async fn list_up<R: Remote>(
             listing.extra.push(Extra {
                 remote: join(&work.remote, &entry.name),
                 local: work.local.join(&entry.name),
+                relative,
                 folder,
             });
         }
@@ -395,11 +403,14 @@ pub async fn walk<R: Remote>(
 ///
 /// # Errors
 /// When a folder on the way cannot be listed, or the path is not there.
-pub async fn expand<R: Remote>(remote: &R, parts: &[String]) -> Result<Vec<Found>, R::Error> {
+pub async fn expand<R: Remote>(
+    remote: &R,
+    parts: &[String],
+) -> Result<Vec<Found>, Cause<R::Error>> {
     let first = parts.iter().position(|part| is_pattern(part));
     let Some(first) = first else {
         let path = parts.join("\\");
-        let entry = remote.entry(&path).await?;
+        let entry = remote.entry(&path).await.map_err(Cause::Remote)?;
         return Ok(vec![Found { path, entry }]);
     };
     let mut bases = vec![parts.get(..first).unwrap_or_default().join("\\")];
@@ -412,7 +423,7 @@ pub async fn expand<R: Remote>(remote: &R, parts: &[String]) -> Result<Vec<Found
             if part == "**" {
                 next.push(base.clone());
                 let mut more = Vec::new();
-                walk(remote, base, |walked| {
+                let failures = walk(remote, base, |walked| {
                     for entry in walked.entries.iter() {
                         more.push(Found {
                             path: join(walked.path, &entry.name),
@@ -421,6 +432,9 @@ pub async fn expand<R: Remote>(remote: &R, parts: &[String]) -> Result<Vec<Found
                     }
                 })
                 .await;
+                if let Some(failure) = failures.into_iter().next() {
+                    return Err(failure.cause);
+                }
                 for one in more {
                     if last {
                         found.push(one);
@@ -434,10 +448,10 @@ pub async fn expand<R: Remote>(remote: &R, parts: &[String]) -> Result<Vec<Found
                     Ok(entry) if last => found.push(Found { path, entry }),
                     Ok(_) => next.push(path),
                     Err(error) if error.is_not_found() => {}
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(Cause::Remote(error)),
                 }
             } else {
-                for entry in remote.list(base).await? {
+                for entry in remote.list(base).await.map_err(Cause::Remote)? {
                     if matches(part, &entry.name) && check_from_remote(&entry.name).is_ok() {
                         let path = join(base, &entry.name);
                         if last {
@@ -464,16 +478,53 @@ pub async fn remove_tree<R: Remote>(
     jobs: usize,
     observer: Arc<dyn Observer>,
 ) -> Report<R::Error> {
+    remove_taken(remote, root, &[], &Filter::default(), jobs, observer).await
+}
+
+/// Removes a file or a link. A link to a folder is removed as one.
+///
+/// # Errors
+/// When it cannot be removed.
+pub async fn remove_one<R: Remote>(remote: &R, path: &str, kind: Kind) -> Result<(), R::Error> {
+    match remote.remove_file(path).await {
+        Err(error) if kind == Kind::Link && error.is_folder() => remote.remove_folder(path).await,
+        other => other,
+    }
+}
+
+/// Removes of a folder what a filter takes, given the folder's path from where the
+/// filter counts; what it does not take stays, with the folders it is in.
+pub(super) async fn remove_taken<R: Remote>(
+    remote: &R,
+    root: &str,
+    relative: &[String],
+    filter: &Filter,
+    jobs: usize,
+    observer: Arc<dyn Observer>,
+) -> Report<R::Error> {
     let mut report = Report::default();
     let mut files = Vec::new();
     let mut folders = vec![(0, root.to_owned())];
+    let mut stays = false;
+    let start = root.split('\\').count();
     let failures = walk(remote, root, |walked| {
+        let mut at = relative.to_vec();
+        at.extend(walked.path.split('\\').skip(start).map(str::to_owned));
+        walked.entries.retain(|entry| {
+            let path = below(&at, &entry.name);
+            let taken = match entry.kind {
+                Kind::Folder => filter.takes_folder(&path),
+                Kind::File | Kind::Link => filter.takes_file(&path),
+            };
+            stays |= !taken;
+            taken
+        });
         for entry in walked.entries.iter() {
             let path = join(walked.path, &entry.name);
             match entry.kind {
                 _ if check_from_remote(&entry.name).is_err() => {}
                 Kind::Folder => folders.push((walked.depth + 1, path)),
-                Kind::File | Kind::Link => files.push(path),
+                kind => files.push((path, kind)),
             }
         }
     })
@@ -484,14 +535,14 @@ pub async fn remove_tree<R: Remote>(
     observer.found(files.len() as u64, 0);
     let mut tasks = JoinSet::new();
     let mut files = files.into_iter();
-    let mut kept = !report.complete();
+    let mut kept = stays || !report.complete();
     loop {
         while tasks.len() < jobs.max(1)
-            && let Some(path) = files.next()
+            && let Some((path, kind)) = files.next()
         {
             let remote = remote.clone();
             tasks.spawn(async move {
-                let removed = remote.remove_file(&path).await;
+                let removed = remove_one(&remote, &path, kind).await;
                 (path, removed)
             });
         }
@@ -517,6 +568,35 @@ pub async fn remove_tree<R: Remote>(
         }
     }
     report
+}
+
+/// Removes of a local folder what a filter takes; whether all of it is gone. **Blocks.**
+pub(super) fn remove_local(
+    folder: &Path,
+    relative: &[String],
+    filter: &Filter,
+) -> io::Result<bool> {
+    if filter.include.is_empty() && filter.exclude.is_empty() {
+        return fs::remove_dir_all(folder).map(|()| true);
+    }
+    let mut gone = true;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = below(relative, &entry.file_name().to_string_lossy());
+        // A link to a folder is no folder.
+        gone &= if entry.file_type()?.is_dir() {
+            filter.takes_folder(&path) && remove_local(&entry.path(), &path, filter)?
+        } else if filter.takes_file(&path) {
+            fs::remove_file(entry.path())?;
+            true
+        } else {
+            false
+        };
+    }
+    if gone {
+        fs::remove_dir(folder)?;
+    }
+    Ok(gone)
 }
 
 fn note<E: RemoteError>(

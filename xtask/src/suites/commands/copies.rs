@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Commands, LIMIT, expect, member, same};
 use crate::Res;
 use crate::process::{Beside, run as run_program};
+use crate::server::Samba;
 use crate::suites::noise;
 
 const MANY: usize = 1000;
@@ -146,6 +147,56 @@ pub(super) fn interrupted(c: &Commands, server: u32) -> Res<()> {
         return Err(format!("{got} bytes in the end"));
     }
     std::fs::remove_file(&target).map_err(|e| e.to_string())?;
+    c.good(&["rm", &remote]).map(|_| ())
+}
+
+/// The server is killed in the middle of a copy, each way; when it is there again the
+/// copy goes on, and what comes of it is the same to the last byte.
+pub(super) fn vanishing(c: &Commands, samba: Samba) -> Res<()> {
+    let content = noise(192 << 20, 9);
+    let source = c.file("vanish.bin", &content)?;
+    let there = c.share.join("vanish.bin");
+    let remote = c.at("vanish.bin");
+    let down = c.local("vanished.bin");
+    let mut samba = samba;
+    for args in [["put", &source, &remote], ["get", &remote, &down]] {
+        let with = [&args[..], &["--window", "4"]].concat();
+        let mut copy = Beside::start(c.command(&with), &c.folder.join("vanish.log"))?;
+        let part = || -> u64 {
+            let length = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
+            if args.first() == Some(&"put") {
+                return length(&there);
+            }
+            let names = std::fs::read_dir(&c.folder).into_iter().flatten().flatten();
+            names
+                .filter(|e| e.file_name().to_string_lossy().ends_with(".part"))
+                .map(|e| length(&e.path()))
+                .max()
+                .unwrap_or(0)
+        };
+        let end = Instant::now() + LIMIT;
+        while part() < 16 << 20 && copy.running() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let gone = samba.vanish();
+        let code = copy.stop(Signal::CONT, Duration::from_secs(40))?;
+        let said = copy.output();
+        if code != Some(1) || !said.contains("connect") {
+            return Err(format!("{args:?} without a server: {code:?} {said}"));
+        }
+        if part() >= content.len() as u64 {
+            return Err(format!("{args:?} was through before the server was gone"));
+        }
+        samba = gone.again()?;
+        let report = c.json(&[&args[..], &["--resume", "--json"]].concat())?;
+        let moved = member(&report, "/bytes")?.as_u64().unwrap_or(u64::MAX);
+        if moved == 0 || moved >= content.len() as u64 {
+            return Err(format!("{args:?} went on with {moved} bytes"));
+        }
+        same(&there, &content)?;
+    }
+    same(Path::new(&down), &content)?;
+    std::fs::remove_file(&down).map_err(|e| e.to_string())?;
     c.good(&["rm", &remote]).map(|_| ())
 }
 

@@ -1,6 +1,7 @@
 //! The client commands of the built binary against our server and against smbd:
 //! what they do, their exit codes, and the JSON that scripts depend on.
 
+mod care;
 mod copies;
 mod mounting;
 mod names;
@@ -152,6 +153,12 @@ const CASES: &[Case] = &[
     ("sync", copies::sync),
     ("resume", copies::resume),
     ("standard input and output", copies::streams),
+    ("JSON of what failed", care::json_of_failures),
+    ("wrong command lines", care::misuse),
+    ("several things at once", care::several),
+    ("readers that go", care::readers),
+    ("dry runs", care::dry_runs),
+    ("filters and --delete", care::filters),
     ("exit codes", refusals::exit_codes),
     ("passwords", refusals::passwords),
     ("mount", mounting::mount),
@@ -189,6 +196,8 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
         Ok(samba) => {
             let theirs = client("client-of-smbd", samba.port, &share)?;
             against(tally, "smbd", &theirs);
+            let vanishing = copies::vanishing(&theirs, samba);
+            tally.check("smbd: vanishes midway", vanishing);
         }
         Err(why) => tally.skip("smbd", &why),
     }

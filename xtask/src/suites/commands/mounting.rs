@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Commands, same};
+use super::{Commands, LIMIT, same};
 use crate::Res;
-use crate::process::Beside;
+use crate::process::{Beside, find, run};
 use crate::suites::noise;
 
 pub(super) fn mount(c: &Commands) -> Res<()> {
@@ -29,7 +31,11 @@ pub(super) fn mount(c: &Commands) -> Res<()> {
         }
         return Err(why);
     }
-    let used = use_it(c).map_err(|e| format!("{e}; it said: {}", mounted.output()));
+    let used = use_it(c)
+        .and_then(|()| as_posix(c))
+        .and_then(|()| sqlite(c))
+        .and_then(|()| busy(&mut mounted, &point))
+        .map_err(|e| format!("{e}; it said: {}", mounted.output()));
     let stopped = mounted.stop(Signal::INT, Duration::from_secs(20));
     used?;
     match stopped? {
@@ -131,4 +137,116 @@ fn use_it(c: &Commands) -> Res<()> {
         return Err("it is still there".to_owned());
     }
     Ok(())
+}
+
+/// What programs for Linux expect of a file system and SMB does not give by itself.
+fn as_posix(c: &Commands) -> Res<()> {
+    let text = |what: &str| {
+        let what = what.to_owned();
+        move |e: std::io::Error| format!("{what}: {e}")
+    };
+    let here = c.folder.join("mounted/posix");
+    let there = c.share.join("posix");
+    fs::create_dir(&here).map_err(text("mkdir"))?;
+    // Removed while it is open: usable, and its name is free.
+    let path = here.join("open");
+    let mut file = fs::File::options();
+    let file = file.read(true).write(true).create(true);
+    let mut file = file.open(&path).map_err(text("create"))?;
+    file.write_all(b"abc").map_err(text("write"))?;
+    fs::remove_file(&path).map_err(text("unlink"))?;
+    file.write_all(b"def")
+        .map_err(text("write to what is removed"))?;
+    let length = file.metadata().map_err(text("fstat"))?.len();
+    fs::write(&path, b"another").map_err(text("create again"))?;
+    let mut content = String::new();
+    file.seek(SeekFrom::Start(0)).map_err(text("seek"))?;
+    file.read_to_string(&mut content).map_err(text("read"))?;
+    if (length, content.as_str()) != (6, "abcdef") {
+        return Err(format!("a removed file has {length} bytes, {content:?}"));
+    }
+    drop(file);
+    same(&there.join("open"), b"another")?;
+    // Replaced while it is open, and while it is read-only.
+    let mut old = fs::File::open(&path).map_err(text("open"))?;
+    fs::write(here.join("new"), b"new").map_err(text("write"))?;
+    fs::rename(here.join("new"), &path).map_err(text("replace what is open"))?;
+    content.clear();
+    old.read_to_string(&mut content)
+        .map_err(text("read what is replaced"))?;
+    drop(old);
+    same(&there.join("open"), b"new")?;
+    if content != "another" {
+        return Err(format!("what is replaced reads {content:?}"));
+    }
+    let mut mode = fs::metadata(&path).map_err(text("stat"))?.permissions();
+    mode.set_readonly(true);
+    fs::set_permissions(&path, mode).map_err(text("chmod"))?;
+    fs::write(here.join("new"), b"newer").map_err(text("write"))?;
+    fs::rename(here.join("new"), &path).map_err(text("replace what is read-only"))?;
+    same(&there.join("open"), b"newer")?;
+    // Case alone, folders, and the end of a file that grew elsewhere.
+    fs::rename(&path, here.join("OPEN")).map_err(text("rename"))?;
+    let names = fs::read_dir(&there).map_err(text("readdir"))?;
+    let names: Vec<_> = names.flatten().map(|entry| entry.file_name()).collect();
+    if names != ["OPEN"] {
+        return Err(format!("{names:?} are there"));
+    }
+    fs::create_dir(here.join("a")).map_err(text("mkdir"))?;
+    fs::create_dir(here.join("b")).map_err(text("mkdir"))?;
+    fs::rename(here.join("a"), here.join("b")).map_err(text("rename to an empty folder"))?;
+    let path = here.join("OPEN");
+    let mut log = fs::File::options();
+    let mut log = log.append(true).open(&path).map_err(text("append"))?;
+    fs::write(there.join("OPEN"), b"grown elsewhere, ").map_err(text("write"))?;
+    log.write_all(b"and here").map_err(text("append"))?;
+    drop(log);
+    same(&there.join("OPEN"), b"grown elsewhere, and here")?;
+    // The time of an open file is not lost when it is closed.
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    let mut file = fs::File::create(here.join("timed")).map_err(text("create"))?;
+    file.write_all(b"x").map_err(text("write"))?;
+    file.set_modified(time).map_err(text("futimens"))?;
+    drop(file);
+    let timed = fs::metadata(there.join("timed")).map_err(text("stat"))?;
+    if timed.modified().ok() != Some(time) {
+        return Err("the time was lost when the file was closed".to_owned());
+    }
+    fs::remove_dir_all(&here).map_err(text("remove"))?;
+    if there.exists() {
+        return Err("something hidden is left".to_owned());
+    }
+    Ok(())
+}
+
+/// A program that maps, locks, truncates and synchronizes.
+fn sqlite(c: &Commands) -> Res<()> {
+    let Some(sqlite) = find("sqlite3") else {
+        return Ok(());
+    };
+    let database = c.folder.join("mounted/data.db");
+    let mut command = Command::new(sqlite);
+    command.arg(&database).arg(
+        "pragma mmap_size=1000000; create table t(a); begin; insert into t values(1),(2); commit; \
+         pragma journal_mode=wal; insert into t values(4); select sum(a) from t; \
+         pragma integrity_check;",
+    );
+    let out = run(command, LIMIT)?;
+    fs::remove_file(&database).map_err(|e| e.to_string())?;
+    if !out.ok() || !out.stdout.ends_with("7\nok\n") {
+        return Err(format!("sqlite3: {}", out.text()));
+    }
+    Ok(())
+}
+
+/// Ctrl-C does not take it away from who uses it.
+fn busy(mounted: &mut Beside, point: &Path) -> Res<()> {
+    let held = fs::File::create(point.join("held")).map_err(|e| e.to_string())?;
+    let pid = i32::try_from(mounted.pid()).ok().and_then(Pid::from_raw);
+    let _ = kill_process(pid.ok_or("no process")?, Signal::INT);
+    mounted.until(LIMIT, |line| {
+        line.contains("somebody uses it").then_some(())
+    })?;
+    drop(held);
+    fs::remove_file(point.join("held")).map_err(|e| format!("after Ctrl-C: {e}"))
 }

@@ -2,14 +2,14 @@
 
 use clap::Args;
 use countersign_client::location::Location;
-use countersign_client::{AccessMask, SecurityDescriptor, SecurityInfo};
-use countersign_wire::dtyp::{Ace, AceFlags, SdControl, Sid, ace_type};
+use countersign_client::{AccessMask, SecurityDescriptor, SecurityInfo, Share};
+use countersign_wire::dtyp::{Ace, AceFlags, Acl, SdControl, Sid, ace_type};
 use serde_json::{Value as Json, json};
 
 use crate::Outcome;
-use crate::output::{say, say_json, table};
+use crate::output::{end_with_reader, say, say_json, table};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, no_wildcards, or_json, run as run_remote};
 
 #[derive(Debug, Args)]
 pub(crate) struct AclArguments {
@@ -94,14 +94,33 @@ impl AclArguments {
 
     /// The new entries in the order that counts: denials first, then what is allowed,
     /// then what is inherited ([MS-DTYP] 2.4.5).
-    fn change(&self, descriptor: &mut SecurityDescriptor, folder: bool) {
+    ///
+    /// # Errors
+    /// When there is nothing to revoke.
+    fn change(&self, descriptor: &mut SecurityDescriptor, folder: bool) -> Result<(), String> {
         let inherit = if folder {
             AceFlags::OBJECT_INHERIT | AceFlags::CONTAINER_INHERIT
         } else {
             AceFlags::empty()
         };
-        let mut acl = descriptor.dacl.take().unwrap_or_default();
         let own = |ace: &Ace| !ace.flags.contains(AceFlags::INHERITED);
+        let all = AccessMask::from_bits_retain(0x001F_01FF);
+        // No list lets everybody do everything, an empty one nobody anything.
+        let mut acl = descriptor.dacl.take().unwrap_or_else(|| Acl {
+            aces: vec![Ace::allow(all, Sid::everyone(), inherit)],
+            ..Acl::default()
+        });
+        for sid in &self.revoke {
+            let has = |ace: &&Ace| ace.sid() == Some(sid);
+            if !acl.aces.iter().any(|ace| own(ace) && has(&ace)) {
+                let inherited = if acl.aces.iter().any(|ace| has(&ace)) {
+                    ": what it has is inherited, and is revoked at the folder it comes from"
+                } else {
+                    ""
+                };
+                return Err(format!("{} has no entry here{inherited}", sid_name(sid)));
+            }
+        }
         acl.aces.retain(|ace| {
             let revoked = ace.sid().is_some_and(|sid| self.revoke.contains(sid));
             !(revoked && own(ace))
@@ -120,43 +139,83 @@ impl AclArguments {
         });
         acl.aces = new;
         descriptor.dacl = Some(acl);
+        Ok(())
+    }
+
+    async fn work(&self, share: &Share, location: &Location) -> Result<Json, Trouble> {
+        let path = location.remote_path();
+        let said = |error| Trouble::at(location.to_string(), &error);
+        let parts = SecurityInfo::OWNER | SecurityInfo::GROUP | SecurityInfo::DACL;
+        if self.changes() {
+            let folder = share.metadata(&path).await.map_err(said)?.is_dir();
+            let dacl = SecurityInfo::DACL;
+            let mut descriptor = share.security(&path, dacl).await.map_err(said)?;
+            self.change(&mut descriptor, folder)
+                .map_err(|why| Trouble::of(location.to_string(), why))?;
+            let set = share.set_security(&path, dacl, &descriptor).await;
+            set.map_err(said)?;
+        }
+        if let Some(owner) = &self.owner {
+            let descriptor = SecurityDescriptor {
+                owner: Some(owner.clone()),
+                ..SecurityDescriptor::default()
+            };
+            let set = share.set_security(&path, SecurityInfo::OWNER, &descriptor);
+            set.await.map_err(said)?;
+        }
+        let descriptor = share.security(&path, parts).await.map_err(said)?;
+        if let Some(what) = self.not_kept(&descriptor) {
+            return Err(Trouble::of(
+                location.to_string(),
+                format!(
+                    "the server took the change and did not keep it: {what}; it may know only \
+                     the rights of its file system"
+                ),
+            ));
+        }
+        if !self.json {
+            show(&descriptor);
+        }
+        Ok(to_json(&descriptor))
+    }
+
+    /// What was asked for and is not there. Masks are the server's to round.
+    fn not_kept(&self, descriptor: &SecurityDescriptor) -> Option<String> {
+        let aces = descriptor.dacl.as_ref().map_or(&[][..], |acl| &acl.aces);
+        let has = |sid: &Sid, kind: u8| {
+            aces.iter()
+                .any(|ace| ace.sid() == Some(sid) && ace.kind == kind)
+        };
+        let missing = |entries: &[(Sid, AccessMask)], kind: u8, word: &str| {
+            let gone = entries.iter().find(|(sid, _)| !has(sid, kind))?;
+            Some(format!("{word} {}", sid_name(&gone.0)))
+        };
+        if let Some(owner) = &self.owner
+            && descriptor.owner.as_ref() != Some(owner)
+        {
+            return Some(format!("owner {}", sid_name(owner)));
+        }
+        missing(&self.deny, ace_type::ACCESS_DENIED, "deny")
+            .or_else(|| missing(&self.grant, ace_type::ACCESS_ALLOWED, "allow"))
     }
 }
 
 pub(crate) fn run(arguments: &AclArguments) -> Outcome {
-    let prepared = arguments.connect.prepare(&arguments.location)?;
+    end_with_reader();
+    no_wildcards(&arguments.location);
+    let prepared = arguments.connect.prepare(&arguments.location);
+    let prepared = or_json(arguments.json, &Json::Null, prepared)?;
     run_remote(
         async {
-            let share = prepared.share().await?;
-            let path = prepared.location.remote_path();
-            let said = |error| of_path(&prepared.location.to_string(), &error);
-            let parts = SecurityInfo::OWNER | SecurityInfo::GROUP | SecurityInfo::DACL;
-            if arguments.changes() {
-                let folder = share.metadata(&path).await.map_err(said)?.is_dir();
-                let dacl = SecurityInfo::DACL;
-                let mut descriptor = share.security(&path, dacl).await.map_err(said)?;
-                arguments.change(&mut descriptor, folder);
-                share
-                    .set_security(&path, dacl, &descriptor)
-                    .await
-                    .map_err(said)?;
-            }
-            if let Some(owner) = &arguments.owner {
-                let descriptor = SecurityDescriptor {
-                    owner: Some(owner.clone()),
-                    ..SecurityDescriptor::default()
-                };
-                let part = SecurityInfo::OWNER;
-                share
-                    .set_security(&path, part, &descriptor)
-                    .await
-                    .map_err(said)?;
-            }
-            let descriptor = share.security(&path, parts).await.map_err(said)?;
+            let done = async {
+                let share = prepared.share().await?;
+                arguments.work(&share, &prepared.location).await
+            };
+            let done = done.await.map_err(String::from);
+            let descriptor = or_json(arguments.json, &Json::Null, done)?;
             if arguments.json {
-                return say_json(&to_json(&descriptor));
+                say_json(&descriptor)?;
             }
-            show(&descriptor);
             Ok(())
         },
         "",
@@ -284,16 +343,16 @@ mod tests {
         let inherited = AceFlags::INHERITED;
         let mask = AccessMask::from_bits_retain(1);
         let mut descriptor = SecurityDescriptor::default();
-        let acl = countersign_wire::dtyp::Acl {
+        let acl = Acl {
             aces: vec![
                 Ace::allow(mask, Sid::users(), AceFlags::empty()),
                 Ace::allow(mask, Sid::users(), inherited),
                 Ace::allow(mask, Sid::administrators(), AceFlags::empty()),
             ],
-            ..countersign_wire::dtyp::Acl::default()
+            ..Acl::default()
         };
         descriptor.dacl = Some(acl);
-        line.acl.change(&mut descriptor, true);
+        line.acl.change(&mut descriptor, true).unwrap();
         let got: Vec<(&str, String)> = descriptor
             .dacl
             .unwrap()
@@ -308,5 +367,36 @@ mod tests {
             ("allow", "BUILTIN\\Users"),
         ];
         assert_eq!(got, expected.map(|(kind, name)| (kind, name.to_owned())));
+    }
+
+    #[test]
+    fn what_the_server_did_not_keep_is_told() {
+        let line = Line::parse_from(["x", "//h/s/f", "--deny", "S-1-5-7=full"]).acl;
+        let mut descriptor = SecurityDescriptor::default();
+        assert!(
+            line.not_kept(&descriptor)
+                .is_some_and(|what| what == "deny ANONYMOUS LOGON")
+        );
+        line.change(&mut descriptor, false).unwrap();
+        assert_eq!(line.not_kept(&descriptor), None);
+        let line = Line::parse_from(["x", "//h/s/f", "--owner", "S-1-5-18"]).acl;
+        assert_eq!(line.not_kept(&descriptor).as_deref(), Some("owner SYSTEM"));
+    }
+
+    #[test]
+    fn no_list_is_everybody_and_nothing_is_revoked_in_silence() {
+        let line = |args: &[&str]| Line::parse_from([&["x", "//h/s/f"], args].concat()).acl;
+        let mut descriptor = SecurityDescriptor::default();
+        let deny = line(&["--deny", "S-1-5-7=full"]);
+        deny.change(&mut descriptor, false).unwrap();
+        let aces = descriptor.dacl.as_ref().unwrap().aces.clone();
+        let got: Vec<String> = aces
+            .iter()
+            .map(|ace| ace.sid().map(sid_name).unwrap())
+            .collect();
+        assert_eq!(got, ["ANONYMOUS LOGON", "Everyone"]);
+        let revoke = line(&["--revoke", "S-1-5-18"]);
+        let error = revoke.change(&mut descriptor, false).unwrap_err();
+        assert!(error.contains("SYSTEM has no entry"), "{error}");
     }
 }

@@ -1,15 +1,18 @@
 //! `countersign cat`.
 
+use std::io::{self, Write};
+
 use clap::Args;
+use countersign_client::Share;
 use countersign_client::location::Location;
 use countersign_client::transfer::{
-    Kind, PIECE, Remote, RemoteFile, SMALL, Sink, WINDOW, Whole, stream_down,
+    Cause, Kind, PIECE, Remote, RemoteFile, SMALL, Sink, WINDOW, Whole, expand, stream_down,
 };
 
 use crate::Outcome;
-use crate::output::complain;
+use crate::output::{end_with_reader, no_reader};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, Troubles, run as run_remote};
 use crate::remote::session::Prepared;
 
 #[derive(Debug, Args)]
@@ -22,52 +25,74 @@ pub(crate) struct CatArguments {
 }
 
 pub(crate) fn run(arguments: &CatArguments) -> Outcome {
-    let mut prepared = Vec::new();
-    for location in &arguments.locations {
-        prepared.push((arguments.connect.prepare(location)?, location));
-    }
+    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
-            for (prepared, location) in &prepared {
-                stream(prepared, std::slice::from_ref(*location)).await?;
+            end_with_reader();
+            let mut troubles = Troubles::default();
+            for prepared in &prepared {
+                let location = std::slice::from_ref(&prepared.location);
+                show(prepared, location, &mut troubles).await;
             }
-            Ok(())
+            troubles.end("not everything was written")
         },
         "",
     )
 }
 
-/// Writes files to standard output.
+/// Writes files of one share to standard output.
 pub(super) async fn stream(prepared: &Prepared, locations: &[Location]) -> Outcome {
-    let share = prepared.share().await?;
-    let mut failed = false;
+    end_with_reader();
+    let mut troubles = Troubles::default();
+    show(prepared, locations, &mut troubles).await;
+    troubles.end("not everything was written")
+}
+
+async fn show(prepared: &Prepared, locations: &[Location], troubles: &mut Troubles) {
+    let Some(share) = troubles.take(prepared.share().await) else {
+        return;
+    };
     for location in locations {
         let mut paths = vec![location.remote_path()];
         if location.has_wildcards() {
-            let found = countersign_client::transfer::expand(&share, &location.path)
-                .await
-                .map_err(|error| of_path(&location.to_string(), &error))?;
-            if found.is_empty() {
-                return Err(format!("{location}: nothing fits"));
+            match expand(&share, &location.path).await {
+                Ok(found) => {
+                    let files = found.into_iter().filter(|one| one.entry.kind == Kind::File);
+                    paths = files.map(|one| one.path).collect();
+                    if paths.is_empty() {
+                        troubles.add(&Trouble::nothing_fits(location));
+                    }
+                }
+                Err(error) => {
+                    paths.clear();
+                    troubles.add(&Trouble::caused(location.to_string(), &error));
+                }
             }
-            let files = found.into_iter().filter(|one| one.entry.kind == Kind::File);
-            paths = files.map(|one| one.path).collect();
         }
         for path in paths {
             if let Err(why) = one(&share, &path).await {
-                complain(&format!("{}: {why}", path.replace('\\', "/")));
-                failed = true;
+                troubles.add(&Trouble::of(path.replace('\\', "/"), why));
             }
         }
     }
-    if failed {
-        return Err("not everything was written".to_owned());
-    }
-    Ok(())
 }
 
-async fn one(share: &countersign_client::Share, path: &str) -> Result<(), String> {
-    let mut out: Sink = Box::new(std::io::stdout());
+/// Standard output; a reader that has gone ends the command.
+struct Out;
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stdout().write(bytes).inspect_err(no_reader)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush().inspect_err(no_reader)
+    }
+}
+
+/// Writes a file to standard output.
+pub(super) async fn one(share: &Share, path: &str) -> Result<(), String> {
+    let mut out: Sink = Box::new(Out);
     let limit = SMALL.min(share.whole_size());
     match share.read_whole(path, limit).await {
         Ok(Whole::Data { data, .. }) => {
@@ -86,7 +111,10 @@ async fn one(share: &countersign_client::Share, path: &str) -> Result<(), String
             let piece = PIECE.min(share.read_size());
             let copied = stream_down(&file, entry.size, piece, WINDOW, out).await;
             let closed = file.close().await;
-            copied.map_err(|cause| cause.to_string())?;
+            copied.map_err(|cause| match cause {
+                Cause::Local(error) => format!("standard output: {error}"),
+                other => other.to_string(),
+            })?;
             closed.map_err(|error| error.to_string())
         }
         Ok(Whole::Folder) => Err("it is a folder: list it with `countersign ls`".to_owned()),

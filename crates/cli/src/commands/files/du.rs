@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use countersign_client::Share;
 use countersign_client::location::Location;
-use countersign_client::transfer::{Kind, Remote, join, walk};
+use countersign_client::transfer::{Found, Kind, expand, join, walk};
 use serde_json::json;
 
 use crate::Outcome;
-use crate::output::{complain, say, say_json};
+use crate::output::{end_with_reader, say, say_json};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, Troubles, or_json, run as run_remote};
 use crate::remote::present::{shown, size};
 
 #[derive(Debug, Args)]
@@ -59,89 +60,107 @@ fn add_up(own: &BTreeMap<Vec<String>, Sum>) -> BTreeMap<Vec<String>, Sum> {
     all
 }
 
+type Rows = Vec<(String, Sum)>;
+
+impl DuArguments {
+    /// Adds up one file or folder.
+    async fn one(&self, share: &Share, found: Found, rows: &mut Rows, troubles: &mut Troubles) {
+        let root = found.path;
+        if found.entry.kind != Kind::Folder {
+            let sum = Sum {
+                bytes: found.entry.size,
+                files: 1,
+                folders: 0,
+            };
+            rows.push((root, sum));
+            return;
+        }
+        let mut own: BTreeMap<Vec<String>, Sum> = BTreeMap::new();
+        let start = root.split('\\').filter(|part| !part.is_empty()).count();
+        let failures = walk(share, &root, |walked| {
+            let parts = walked.path.split('\\').filter(|part| !part.is_empty());
+            let relative: Vec<String> = parts.skip(start).map(str::to_owned).collect();
+            let sum = own.entry(relative).or_default();
+            for entry in walked.entries.iter() {
+                if entry.kind == Kind::Folder {
+                    sum.folders += 1;
+                } else {
+                    sum.files += 1;
+                    sum.bytes = sum.bytes.saturating_add(entry.size);
+                }
+            }
+        })
+        .await;
+        troubles.walk(&failures);
+        let deepest = if self.summarize {
+            0
+        } else {
+            self.max_depth.unwrap_or(usize::MAX)
+        };
+        for (relative, sum) in add_up(&own) {
+            if relative.len() <= deepest {
+                let path = relative
+                    .iter()
+                    .fold(root.clone(), |path, part| join(&path, part));
+                rows.push((path, sum));
+            }
+        }
+    }
+
+    fn show(&self, rows: &Rows) -> Outcome {
+        if self.json {
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|(path, sum)| {
+                    json!({
+                        "path": path.replace('\\', "/"),
+                        "bytes": sum.bytes,
+                        "files": sum.files,
+                        "directories": sum.folders,
+                    })
+                })
+                .collect();
+            return say_json(&rows);
+        }
+        for (path, sum) in rows {
+            let path = if path.is_empty() {
+                "/".to_owned()
+            } else {
+                shown(path)
+            };
+            say(&format!("{:>12}  {path}", size(sum.bytes, self.human)));
+        }
+        Ok(())
+    }
+}
+
 pub(crate) fn run(arguments: &DuArguments) -> Outcome {
-    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
+    end_with_reader();
+    let prepared = arguments.connect.prepare_all(&arguments.locations);
+    let prepared = or_json(arguments.json, &json!([]), prepared)?;
     run_remote(
         async {
-            let mut failed = false;
-            let mut rows = Vec::new();
-            for prepared in prepared {
-                let share = prepared.share().await?;
-                let root = prepared.location.remote_path();
-                let entry = share
-                    .entry(&root)
-                    .await
-                    .map_err(|error| of_path(&prepared.location.to_string(), &error))?;
-                if entry.kind != Kind::Folder {
-                    let sum = Sum {
-                        bytes: entry.size,
-                        files: 1,
-                        folders: 0,
-                    };
-                    rows.push((root, sum));
+            let mut troubles = Troubles::default();
+            let mut rows = Rows::new();
+            for prepared in &prepared {
+                let Some(share) = troubles.take(prepared.share().await) else {
                     continue;
-                }
-                let mut own: BTreeMap<Vec<String>, Sum> = BTreeMap::new();
-                let start = prepared.location.path.len();
-                let failures = walk(&share, &root, |walked| {
-                    let parts = walked.path.split('\\').filter(|part| !part.is_empty());
-                    let relative: Vec<String> = parts.skip(start).map(str::to_owned).collect();
-                    let sum = own.entry(relative).or_default();
-                    for entry in walked.entries.iter() {
-                        if entry.kind == Kind::Folder {
-                            sum.folders += 1;
-                        } else {
-                            sum.files += 1;
-                            sum.bytes = sum.bytes.saturating_add(entry.size);
-                        }
-                    }
-                })
-                .await;
-                for failure in &failures {
-                    complain(&format!("{}: {}", failure.path, failure.cause));
-                }
-                failed |= !failures.is_empty();
-                let deepest = if arguments.summarize {
-                    0
-                } else {
-                    arguments.max_depth.unwrap_or(usize::MAX)
                 };
-                for (relative, sum) in add_up(&own) {
-                    if relative.len() <= deepest {
-                        let path = relative
-                            .iter()
-                            .fold(root.clone(), |path, part| join(&path, part));
-                        rows.push((path, sum));
-                    }
+                let location = &prepared.location;
+                let found = expand(&share, &location.path).await;
+                let found = found.map_err(|cause| Trouble::caused(location.to_string(), &cause));
+                let Some(found) = troubles.take(found) else {
+                    continue;
+                };
+                if found.is_empty() {
+                    troubles.add(&Trouble::nothing_fits(location));
+                }
+                for one in found {
+                    arguments.one(&share, one, &mut rows, &mut troubles).await;
                 }
             }
-            if arguments.json {
-                let rows: Vec<_> = rows
-                    .iter()
-                    .map(|(path, sum)| {
-                        json!({
-                            "path": path.replace('\\', "/"),
-                            "bytes": sum.bytes,
-                            "files": sum.files,
-                            "directories": sum.folders,
-                        })
-                    })
-                    .collect();
-                say_json(&rows)?;
-            } else {
-                for (path, sum) in &rows {
-                    let path = if path.is_empty() {
-                        "/".to_owned()
-                    } else {
-                        shown(path)
-                    };
-                    say(&format!("{:>12}  {path}", size(sum.bytes, arguments.human)));
-                }
-            }
-            if failed {
-                return Err("not every folder could be read: the sums are too small".to_owned());
-            }
-            Ok(())
+            arguments.show(&rows)?;
+            troubles.end("not everything could be read: the sums are too small")
         },
         "",
     )

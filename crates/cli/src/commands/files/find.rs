@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, ValueEnum};
 use countersign_client::glob::PathPattern;
 use countersign_client::location::Location;
-use countersign_client::transfer::{Entry, Kind, Remote, join, walk};
+use countersign_client::transfer::{Entry, Failure, Found, Kind, expand, join, walk};
+use countersign_client::{Error, Share};
+use serde_json::{Value as Json, json};
 
 use crate::Outcome;
-use crate::output::{complain, say, say_json};
+use crate::output::{end_with_reader, say, say_json, write};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, Troubles, or_json, run as run_remote};
 use crate::remote::present::{entry_json, shown};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -160,74 +162,91 @@ impl Test {
 }
 
 pub(crate) fn run(arguments: &FindArguments) -> Outcome {
-    let test = Test::new(arguments);
-    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
+    end_with_reader();
+    let prepared = arguments.connect.prepare_all(&arguments.locations);
+    let prepared = or_json(arguments.json, &json!([]), prepared)?;
     run_remote(
         async {
-            let mut failed = false;
-            let mut json = Vec::new();
-            for prepared in prepared {
-                let share = prepared.share().await?;
-                let root = prepared.location.remote_path();
-                let start = prepared.location.path.len();
-                let entry = share
-                    .entry(&root)
-                    .await
-                    .map_err(|error| of_path(&prepared.location.to_string(), &error))?;
-                if entry.kind != Kind::Folder {
-                    return Err(format!("{} is not a folder", prepared.location));
+            let mut search = Search {
+                arguments,
+                test: Test::new(arguments),
+                json: Vec::new(),
+            };
+            let mut troubles = Troubles::default();
+            for prepared in &prepared {
+                let Some(share) = troubles.take(prepared.share().await) else {
+                    continue;
+                };
+                let location = &prepared.location;
+                let found = expand(&share, &location.path).await;
+                let found = found.map_err(|cause| Trouble::caused(location.to_string(), &cause));
+                let Some(found) = troubles.take(found) else {
+                    continue;
+                };
+                if found.is_empty() {
+                    troubles.add(&Trouble::nothing_fits(location));
                 }
-                let deepest = arguments.max_depth.unwrap_or(usize::MAX);
-                let failures = walk(&share, &root, |walked| {
-                    let above: Vec<String> = walked
-                        .path
-                        .split('\\')
-                        .filter(|part| !part.is_empty())
-                        .skip(start)
-                        .map(str::to_owned)
-                        .collect();
-                    if walked.depth >= deepest {
-                        walked.entries.clear();
-                    }
-                    for entry in walked.entries.iter() {
-                        let mut path = above.clone();
-                        path.push(entry.name.clone());
-                        if !test.fits(&path, entry) {
-                            continue;
-                        }
-                        let whole = join(walked.path, &entry.name);
-                        if arguments.json {
-                            json.push(entry_json(&whole, entry));
-                        } else if arguments.print0 {
-                            print_zero(&whole);
-                        } else {
-                            say(&shown(&whole));
-                        }
-                    }
-                })
-                .await;
-                for failure in &failures {
-                    complain(&format!("{}: {}", failure.path, failure.cause));
+                for one in found {
+                    troubles.walk(&search.below(&share, one).await);
                 }
-                failed |= !failures.is_empty();
             }
             if arguments.json {
-                say_json(&json)?;
+                say_json(&search.json)?;
             }
-            if failed {
-                return Err("not every folder could be read".to_owned());
-            }
-            Ok(())
+            troubles.end("not everything could be read")
         },
         "",
     )
 }
 
-fn print_zero(path: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(path.replace('\\', "/").as_bytes());
-    let _ = out.write_all(&[0]);
+struct Search<'a> {
+    arguments: &'a FindArguments,
+    test: Test,
+    json: Vec<Json>,
+}
+
+impl Search<'_> {
+    /// A file itself, or what is below a folder.
+    async fn below(&mut self, share: &Share, root: Found) -> Vec<Failure<Error>> {
+        if root.entry.kind != Kind::Folder {
+            let path = [root.entry.name.clone()];
+            if self.test.fits(&path, &root.entry) {
+                self.show(&root.path, &root.entry);
+            }
+            return Vec::new();
+        }
+        let start = root
+            .path
+            .split('\\')
+            .filter(|part| !part.is_empty())
+            .count();
+        let deepest = self.arguments.max_depth.unwrap_or(usize::MAX);
+        walk(share, &root.path, |walked| {
+            let parts = walked.path.split('\\').filter(|part| !part.is_empty());
+            let above: Vec<String> = parts.skip(start).map(str::to_owned).collect();
+            if walked.depth >= deepest {
+                walked.entries.clear();
+            }
+            for entry in walked.entries.iter() {
+                let mut path = above.clone();
+                path.push(entry.name.clone());
+                if self.test.fits(&path, entry) {
+                    self.show(&join(walked.path, &entry.name), entry);
+                }
+            }
+        })
+        .await
+    }
+
+    fn show(&mut self, path: &str, entry: &Entry) {
+        if self.arguments.json {
+            self.json.push(entry_json(path, entry));
+        } else if self.arguments.print0 {
+            write(format!("{}\0", path.replace('\\', "/")).as_bytes());
+        } else {
+            say(&shown(path));
+        }
+    }
 }
 
 #[cfg(test)]

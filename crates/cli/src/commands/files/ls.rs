@@ -4,12 +4,12 @@ use clap::Args;
 use countersign_client::Share;
 use countersign_client::location::Location;
 use countersign_client::transfer::{Entry, Found, Kind, Remote, expand, join, walk};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::Outcome;
-use crate::output::{complain, printable, say, say_json, table};
+use crate::output::{end_with_reader, printable, say, say_json, table};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, Troubles, or_json, run as run_remote};
 use crate::remote::present::{attributes, entry_json, kind_name, shown, size, time};
 
 #[derive(Debug, Args)]
@@ -41,18 +41,21 @@ pub(crate) struct LsArguments {
 }
 
 pub(crate) fn run(arguments: &LsArguments) -> Outcome {
+    end_with_reader();
     if let [location] = arguments.locations.as_slice()
         && location.share.is_none()
     {
         return super::shares::list(location, &arguments.connect, arguments.json, true);
     }
-    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
+    let prepared = arguments.connect.prepare_all(&arguments.locations);
+    let prepared = or_json(arguments.json, &json!([]), prepared)?;
     run_remote(
         async {
             let mut listing = Listing::new(arguments);
             for prepared in prepared {
-                let share = prepared.share().await?;
-                listing.location(&share, &prepared.location).await;
+                if let Some(share) = listing.troubles.take(prepared.share().await) {
+                    listing.location(&share, &prepared.location).await;
+                }
             }
             listing.end()
         },
@@ -64,7 +67,7 @@ pub(crate) fn run(arguments: &LsArguments) -> Outcome {
 struct Listing<'a> {
     arguments: &'a LsArguments,
     json: Vec<Json>,
-    failures: usize,
+    troubles: Troubles,
 }
 
 impl<'a> Listing<'a> {
@@ -72,22 +75,20 @@ impl<'a> Listing<'a> {
         Listing {
             arguments,
             json: Vec::new(),
-            failures: 0,
+            troubles: Troubles::default(),
         }
-    }
-
-    fn fail(&mut self, text: &str) {
-        complain(text);
-        self.failures += 1;
     }
 
     async fn location(&mut self, share: &Share, location: &Location) {
         let found = match expand(share, &location.path).await {
             Ok(found) => found,
-            Err(error) => return self.fail(&of_path(&location.to_string(), &error)),
+            Err(error) => {
+                let trouble = Trouble::caused(location.to_string(), &error);
+                return self.troubles.add(&trouble);
+            }
         };
         if found.is_empty() {
-            return self.fail(&format!("{location}: nothing fits"));
+            return self.troubles.add(&Trouble::nothing_fits(location));
         }
         let many = self.arguments.locations.len() > 1 || found.len() > 1;
         let mut plain = Vec::new();
@@ -119,9 +120,7 @@ impl<'a> Listing<'a> {
                 }
             })
             .await;
-            for failure in failures {
-                self.fail(&format!("{}: {}", failure.path, failure.cause));
-            }
+            self.troubles.walk(&failures);
             all.sort_by(|a, b| a.path.cmp(&b.path));
             self.rows(all, true);
             return;
@@ -134,11 +133,11 @@ impl<'a> Listing<'a> {
                     entry,
                 });
                 if headed && !self.arguments.json {
-                    say(&format!("{}:", shown(folder)));
+                    say(&format!("/{}:", shown(folder)));
                 }
                 self.rows(all.collect(), false);
             }
-            Err(error) => self.fail(&of_path(&shown(folder), &error)),
+            Err(error) => self.troubles.add(&Trouble::at(shown(folder), &error)),
         }
     }
 
@@ -195,10 +194,7 @@ impl<'a> Listing<'a> {
         if self.arguments.json {
             say_json(&self.json)?;
         }
-        match self.failures {
-            0 => Ok(()),
-            _ => Err("not everything could be listed".to_owned()),
-        }
+        self.troubles.end("not everything could be listed")
     }
 }
 

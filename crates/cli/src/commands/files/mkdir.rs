@@ -5,9 +5,8 @@ use countersign_client::location::Location;
 use countersign_client::transfer::Remote;
 
 use crate::Outcome;
-use crate::output::complain;
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, Troubles, misused, new_name, run as run_remote};
 
 #[derive(Debug, Args)]
 pub(crate) struct MkdirArguments {
@@ -22,28 +21,31 @@ pub(crate) struct MkdirArguments {
 }
 
 pub(crate) fn run(arguments: &MkdirArguments) -> Outcome {
+    if let Some(wild) = arguments.locations.iter().find(|one| one.has_wildcards()) {
+        misused(&format!(
+            "{wild}: a new folder cannot have wildcards in its name"
+        ));
+    }
     let prepared = arguments.connect.prepare_all(&arguments.locations)?;
     run_remote(
         async {
-            let mut failed = false;
-            for prepared in prepared {
-                let share = prepared.share().await?;
+            let mut troubles = Troubles::default();
+            for prepared in &prepared {
+                let Some(share) = troubles.take(prepared.share().await) else {
+                    continue;
+                };
                 let location = &prepared.location;
-                let made = if arguments.parents {
+                if troubles.take(new_name(location)).is_none() {
+                    continue;
+                }
+                troubles.take(if arguments.parents {
                     super::put::make_folders(&share, &location.path).await
                 } else {
                     let made = share.create_folder(&location.remote_path()).await;
-                    made.map_err(|error| of_path(&location.to_string(), &error))
-                };
-                if let Err(why) = made {
-                    complain(&why);
-                    failed = true;
-                }
+                    made.map_err(|error| Trouble::at(location.to_string(), &error))
+                });
             }
-            if failed {
-                return Err("not every folder was made".to_owned());
-            }
-            Ok(())
+            troubles.end("not every folder was made")
         },
         "",
     )

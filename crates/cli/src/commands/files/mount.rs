@@ -1,17 +1,20 @@
 //! `countersign mount`.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use countersign_client::location::Location;
-use countersign_mount::{MountOptions, mount};
-use tokio::signal::unix::{SignalKind, signal};
+use countersign_mount::{MountOptions, Mounted, mount};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Outcome;
-use crate::output::say;
+use crate::output::{complain, say};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::of_path;
+use crate::remote::outcome::{Trouble, interrupted, no_wildcards};
+use crate::remote::session::Prepared;
 use countersign_client::transfer::{Kind, Remote};
 
 /// How often is looked whether somebody else unmounted it.
@@ -59,35 +62,51 @@ fn parse_mode(text: &str) -> Result<u16, String> {
 }
 
 pub(crate) fn run(arguments: &MountArguments) -> Outcome {
+    no_wildcards(&arguments.location);
     if !arguments.point.is_dir() {
-        return Err(format!("{} is not a folder", arguments.point.display()));
+        return Err(format!(
+            "{} is not a folder, or was left by a mount that ended badly (`umount` it)",
+            arguments.point.display()
+        ));
     }
     let prepared = arguments.connect.prepare(&arguments.location)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot be started: {error}"))?;
-    let ended = runtime.block_on(async {
-        let mut hang_up = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-        let share = prepared.share().await?;
-        let root = prepared.location.remote_path();
-        let entry = share.entry(&root).await;
+    let ended = runtime.block_on(arguments.mounted(&prepared));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    ended
+}
+
+impl MountArguments {
+    fn options(&self, named: &str) -> MountOptions {
+        MountOptions {
+            name: named.to_owned(),
+            read_only: self.read_only,
+            allow_other: self.allow_other,
+            uid: self.uid.unwrap_or(rustix::process::geteuid().as_raw()),
+            gid: self.gid.unwrap_or(rustix::process::getegid().as_raw()),
+            file_mode: self.file_mode,
+            folder_mode: self.folder_mode,
+            attribute_timeout: Duration::from_secs(self.cache),
+        }
+    }
+
+    async fn mounted(&self, prepared: &Prepared) -> Outcome {
+        let mut ends = Ends::new().map_err(|error| error.to_string())?;
         let named = prepared.location.to_string();
-        let entry = entry.map_err(|error| of_path(&named, &error))?;
+        let root = prepared.location.remote_path();
+        let share = tokio::select! {
+            share = prepared.share() => share?,
+            _ = ends.next() => interrupted(""),
+        };
+        let entry = share.entry(&root).await;
+        let entry = entry.map_err(|error| Trouble::at(&named, &error))?;
         if entry.kind != Kind::Folder {
             return Err(format!("{named} is not a folder"));
         }
-        let options = MountOptions {
-            name: named.clone(),
-            read_only: arguments.read_only,
-            allow_other: arguments.allow_other,
-            uid: arguments.uid.unwrap_or(rustix::process::geteuid().as_raw()),
-            gid: arguments.gid.unwrap_or(rustix::process::getegid().as_raw()),
-            file_mode: arguments.file_mode,
-            folder_mode: arguments.folder_mode,
-            attribute_timeout: Duration::from_secs(arguments.cache),
-        };
-        let point = arguments.point.clone();
+        let (point, options) = (self.point.clone(), self.options(&named));
         let handle = tokio::runtime::Handle::current();
         let mounted =
             tokio::task::spawn_blocking(move || mount(share, &root, &point, options, handle))
@@ -97,31 +116,99 @@ pub(crate) fn run(arguments: &MountArguments) -> Outcome {
                     format!(
                         "{} cannot be mounted: {error}; mounting needs /dev/fuse, and root or \
                          fusermount3 (package fuse3)",
-                        arguments.point.display()
+                        self.point.display()
                     )
                 })?;
-        say(&format!(
-            "{named} is mounted on {}",
-            arguments.point.display()
-        ));
+        say(&format!("{named} is mounted on {}", self.point.display()));
+        let mounted = Arc::new(mounted);
+        let mut asked = false;
         loop {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => break,
-                _ = hang_up.recv() => break,
+            let end = tokio::select! {
+                end = ends.next() => end,
                 () = tokio::time::sleep(LOOK) => {
                     if mounted.is_over() {
                         return Ok(());
                     }
+                    continue;
                 }
+            };
+            // Asked a second time, or by who does not ask again.
+            let detach = asked || end == End::Now;
+            asked = true;
+            let gone = {
+                let mounted = Arc::clone(&mounted);
+                tokio::task::spawn_blocking(move || mounted.unmount(detach))
+            };
+            match gone.await.map_err(|error| error.to_string())? {
+                // What has it open still may keep it for ever.
+                Ok(()) if detach => return Ok(()),
+                Ok(()) => {
+                    let last = Arc::into_inner(mounted);
+                    let end = tokio::task::spawn_blocking(move || last.map(Mounted::join));
+                    let ended = end.await.map_err(|error| error.to_string())?;
+                    return match ended {
+                        Some(Err(error)) => Err(format!("{}: {error}", self.point.display())),
+                        _ => Ok(()),
+                    };
+                }
+                Err(error) if error.kind() == ErrorKind::ResourceBusy => complain(&format!(
+                    "{error}: somebody uses it (`fuser -m` or `lsof` tell who); once more Ctrl-C \
+                     takes it away all the same"
+                )),
+                Err(error) => return Err(format!("{}: {error}", self.point.display())),
             }
         }
-        tokio::task::spawn_blocking(move || mounted.unmount())
-            .await
-            .map_err(|error| error.to_string())?
-            .map_err(|error| format!("{}: {error}", arguments.point.display()))
-    });
-    runtime.shutdown_timeout(Duration::from_secs(2));
-    ended
+    }
+}
+
+/// How it is to end.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// If nobody uses it.
+    IfIdle,
+    /// Whoever uses it.
+    Now,
+}
+
+/// What ends a mount: Ctrl-C, SIGTERM, and a terminal that is closed unless that was
+/// told not to matter (`nohup`).
+struct Ends {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Option<Signal>,
+}
+
+impl Ends {
+    fn new() -> std::io::Result<Ends> {
+        let hang_up = (!hang_up_is_ignored()).then(|| signal(SignalKind::hangup()));
+        Ok(Ends {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: hang_up.transpose()?,
+        })
+    }
+
+    async fn next(&mut self) -> End {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => hang_up.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => End::IfIdle,
+            _ = self.terminate.recv() => End::Now,
+            _ = hang_up => End::Now,
+        }
+    }
+}
+
+/// As proc(5) tells it: a mask with the lowest bit for SIGHUP.
+fn hang_up_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]

@@ -1,19 +1,23 @@
 //! `countersign put`.
 
 use std::path::Path;
+use std::time::Instant;
 
 use clap::Args;
-use countersign_client::Share;
 use countersign_client::location::Location;
 use countersign_client::transfer::{
-    Direction, Item, Kind, PIECE, Remote, RemoteError, RemoteFile, WriteMode, copy, join, to_remote,
+    Action, Direction, Done, Item, Kind, PIECE, Remote, RemoteError, RemoteFile, Report, WriteMode,
+    copy, join, to_remote,
 };
+use countersign_client::{Error, Share};
 use tokio::io::AsyncReadExt;
 
+use super::get::all_different;
 use crate::Outcome;
 use crate::remote::copying::{CopyArguments, ExistingArguments};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, misused, new_name, run as run_remote};
+use crate::remote::session::Prepared;
 
 #[derive(Debug, Args)]
 pub(crate) struct PutArguments {
@@ -33,63 +37,151 @@ pub(crate) struct PutArguments {
 
 pub(crate) fn run(arguments: &PutArguments) -> Outcome {
     let Some((target, sources)) = arguments.paths.split_last() else {
-        return Err("nothing to copy".to_owned());
+        misused("nothing to copy");
     };
-    let target: Location = target
-        .parse()
-        .map_err(|error| format!("{target}: {error}"))?;
+    let target: Location = match target.parse() {
+        Ok(target) => target,
+        Err(error) => misused(&format!("{target}: {error}")),
+    };
     if target.has_wildcards() {
-        return Err(format!("{target}: a target cannot have wildcards"));
+        misused(&format!("{target}: a target cannot have wildcards"));
     }
-    let prepared = arguments.connect.prepare(&target)?;
+    let stream = sources.iter().any(|source| source == "-");
+    if stream {
+        arguments.from_standard_input(sources.len());
+    }
+    let begin = Instant::now();
+    let copying = &arguments.copying;
+    let prepared = match arguments.connect.prepare(&target) {
+        Ok(prepared) => prepared,
+        Err(why) => return copying.end(begin, Err(why.into())),
+    };
+    let hint = if stream {
+        "; what is there is not complete"
+    } else {
+        "; with --resume it goes on from here"
+    };
     run_remote(
         async {
-            let mut options = arguments.copying.options();
-            options.recursive = arguments.recursive;
-            arguments.existing.apply(&mut options);
-            let single = sources.len() == 1 && !arguments.recursive;
-            let number = if single {
-                1
-            } else {
-                arguments.copying.connections()
-            };
-            let shares = prepared.shares(number).await?;
-            let Some(share) = shares.first() else {
-                return Err("no connection".to_owned());
-            };
-            let into = into_folder(share, &target, sources.len()).await?;
-            if let [only] = sources
-                && only == "-"
-            {
-                if into {
-                    return Err(format!(
-                        "{target} is a folder: name a file for standard input"
-                    ));
-                }
-                return from_standard_input(share, &target).await;
-            }
-            let mut items = Vec::new();
-            for source in sources {
-                items.push(Item {
-                    remote: place(&target, into, Path::new(source))?,
-                    local: source.into(),
-                    entry: None,
-                });
-            }
-            arguments
-                .copying
-                .show(|observer| async move {
-                    copy(&shares, Direction::Up, items, &options, observer).await
-                })
-                .await
+            let done = arguments.copy(&prepared, sources, &target).await;
+            copying.end(begin, done)
         },
-        "; with --resume it goes on from here",
+        hint,
     )
+}
+
+impl PutArguments {
+    /// What has no meaning there is not passed over in silence.
+    fn from_standard_input(&self, sources: usize) {
+        let without = [
+            (sources > 1, "another source"),
+            (self.existing.resume, "--resume"),
+            (self.existing.preserve, "--preserve"),
+            (self.connect.password_stdin, "--password-stdin"),
+        ];
+        if let Some((_, other)) = without.iter().find(|(given, _)| *given) {
+            misused(&format!("{other} cannot be had with standard input (`-`)"));
+        }
+    }
+
+    async fn copy(
+        &self,
+        prepared: &Prepared,
+        sources: &[String],
+        target: &Location,
+    ) -> Result<Report<Error>, Trouble> {
+        let mut options = self.copying.options();
+        options.recursive = self.recursive;
+        self.existing.apply(&mut options);
+        let single = sources.len() == 1 && !self.recursive;
+        let number = if single {
+            1
+        } else {
+            self.copying.connections()
+        };
+        let shares = prepared.shares(number).await?;
+        let Some(share) = shares.first() else {
+            return Err(Trouble::of("", "no connection"));
+        };
+        let into = into_folder(share, target, sources.len(), options.dry_run).await?;
+        if !into {
+            new_name(target)?;
+        }
+        if let [only] = sources
+            && only == "-"
+        {
+            if into {
+                return Err(Trouble::of(
+                    target.to_string(),
+                    "it is a folder: name a file for standard input",
+                ));
+            }
+            return self.stream(share, target).await;
+        }
+        let mut items = Vec::new();
+        for source in sources {
+            items.push(Item {
+                remote: place(target, into, Path::new(source))?,
+                local: source.into(),
+                entry: None,
+            });
+        }
+        all_different(Direction::Up, &items)?;
+        Ok(self
+            .copying
+            .show(|observer| async move {
+                copy(&shares, Direction::Up, items, &options, observer).await
+            })
+            .await)
+    }
+
+    /// Copies standard input, whose length nobody knows.
+    async fn stream(&self, share: &Share, target: &Location) -> Result<Report<Error>, Trouble> {
+        let path = target.remote_path();
+        let mut report = Report::default();
+        let mode = if self.existing.keep {
+            WriteMode::New
+        } else {
+            WriteMode::Replace
+        };
+        if self.copying.dry_run {
+            report.files = 1;
+        } else {
+            match copy_stream(share, &path, mode).await {
+                Ok(bytes) => {
+                    report.files = 1;
+                    report.bytes = bytes;
+                }
+                Err(Stopped::There) => report.skipped = 1,
+                Err(Stopped::Remote(error)) => return Err(Trouble::at(target.to_string(), &error)),
+                Err(Stopped::Local(error)) => {
+                    return Err(Trouble::of("standard input", error.to_string()));
+                }
+            }
+        }
+        let action = if report.skipped > 0 {
+            Action::Skipped
+        } else {
+            Action::Copied
+        };
+        self.copying.tell(&Done {
+            remote: path,
+            local: None,
+            action,
+            bytes: report.bytes,
+        });
+        Ok(report)
+    }
 }
 
 /// Whether what is copied goes into the target; a target with a slash at its end is
 /// made if it is not there.
-async fn into_folder(share: &Share, target: &Location, sources: usize) -> Result<bool, String> {
+async fn into_folder(
+    share: &Share,
+    target: &Location,
+    sources: usize,
+    dry_run: bool,
+) -> Result<bool, Trouble> {
     if target.path.is_empty() {
         return Ok(true);
     }
@@ -97,30 +189,34 @@ async fn into_folder(share: &Share, target: &Location, sources: usize) -> Result
     let must = sources > 1 || target.folder;
     match share.entry(&path).await {
         Ok(entry) if entry.kind == Kind::Folder => Ok(true),
-        Ok(_) if must => Err(format!("{target} is not a folder")),
+        Ok(_) if must => Err(Trouble::of(target.to_string(), "it is not a folder")),
         Ok(_) => Ok(false),
         Err(error) if error.is_not_found() && must => {
-            make_folders(share, &target.path).await?;
+            new_name(target)?;
+            if !dry_run {
+                make_folders(share, &target.path).await?;
+            }
             Ok(true)
         }
         Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(of_path(&target.to_string(), &error)),
+        Err(error) => Err(Trouble::at(target.to_string(), &error)),
     }
 }
 
 /// Makes a folder with those above it.
-pub(super) async fn make_folders(share: &Share, parts: &[String]) -> Result<(), String> {
+pub(super) async fn make_folders(share: &Share, parts: &[String]) -> Result<(), Trouble> {
     let mut path = String::new();
-    for part in parts {
+    for (at, part) in parts.iter().enumerate() {
         path = join(&path, part);
         match share.create_folder(&path).await {
             Ok(()) => {}
-            Err(error) if error.is_exists() => {}
+            Err(error) if error.is_exists() && at + 1 < parts.len() => {}
             Err(error) => {
-                // Who may not make a folder may be let through to one below it.
+                // It may be a folder already; and who may not make a folder may be let
+                // through to one below it.
                 let there = share.entry(&path).await;
                 if !there.is_ok_and(|entry| entry.kind == Kind::Folder) {
-                    return Err(of_path(&path.replace('\\', "/"), &error));
+                    return Err(Trouble::at(path.replace('\\', "/"), &error));
                 }
             }
         }
@@ -128,34 +224,40 @@ pub(super) async fn make_folders(share: &Share, parts: &[String]) -> Result<(), 
     Ok(())
 }
 
-fn place(target: &Location, into: bool, source: &Path) -> Result<String, String> {
+fn place(target: &Location, into: bool, source: &Path) -> Result<String, Trouble> {
     let folder = target.remote_path();
     if !into {
         return Ok(folder);
     }
+    let shown = || source.display().to_string();
     // `.` and `..` have names once they are looked up.
     let named = match source.file_name() {
         Some(_) => source.to_owned(),
         None => source
             .canonicalize()
-            .map_err(|error| format!("{}: {error}", source.display()))?,
+            .map_err(|error| Trouble::of(shown(), error.to_string()))?,
     };
     let name = named
         .file_name()
-        .ok_or_else(|| format!("{} has no name", source.display()))?;
-    let name = to_remote(name).map_err(|error| format!("{}: {error}", source.display()))?;
+        .ok_or_else(|| Trouble::of(shown(), "it has no name"))?;
+    let name = to_remote(name).map_err(|error| Trouble::of(shown(), error.to_string()))?;
     Ok(join(&folder, name))
 }
 
-/// Copies standard input, whose length nobody knows.
-async fn from_standard_input(share: &Share, target: &Location) -> Outcome {
+/// Why a stream was not copied.
+enum Stopped {
+    /// The file is there, and was to be kept.
+    There,
+    Remote(Error),
+    Local(std::io::Error),
+}
+
+async fn copy_stream(share: &Share, path: &str, mode: WriteMode) -> Result<u64, Stopped> {
     use countersign_core::client::Payload;
-    let said = |error: countersign_client::Error| of_path(&target.to_string(), &error);
-    let path = target.remote_path();
-    let (file, _) = share
-        .open_write(&path, WriteMode::Replace)
-        .await
-        .map_err(said)?;
+    let (file, _) = match share.open_write(path, mode).await {
+        Err(error) if mode == WriteMode::New && error.is_exists() => return Err(Stopped::There),
+        other => other.map_err(Stopped::Remote)?,
+    };
     let piece = PIECE.min(share.write_size());
     let mut input = tokio::io::stdin();
     let mut offset = 0;
@@ -164,7 +266,7 @@ async fn from_standard_input(share: &Share, target: &Location) -> Outcome {
         while data.len() < piece {
             let left = (piece - data.len()) as u64;
             let read = (&mut input).take(left).read_buf(data.buffer_mut()).await;
-            if read.map_err(|error| format!("standard input: {error}"))? == 0 {
+            if read.map_err(Stopped::Local)? == 0 {
                 break;
             }
         }
@@ -172,10 +274,11 @@ async fn from_standard_input(share: &Share, target: &Location) -> Outcome {
             break;
         }
         let length = data.len() as u64;
-        file.write_at(offset, data).await.map_err(said)?;
+        file.write_at(offset, data).await.map_err(Stopped::Remote)?;
         offset += length;
     }
-    file.close().await.map_err(said)
+    file.close().await.map_err(Stopped::Remote)?;
+    Ok(offset)
 }
 
 #[cfg(test)]

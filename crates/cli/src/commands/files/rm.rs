@@ -1,17 +1,20 @@
 //! `countersign rm`.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Args;
 use countersign_client::location::Location;
 use countersign_client::transfer::{
-    Cause, JOBS, Kind, Observer, Remote, RemoteError, Report, expand, remove_tree,
+    Action, Cause, Done, Found, JOBS, Kind, Observer, RemoteError, Report, expand, remove_one,
+    remove_tree,
 };
+use countersign_client::{Error, Share};
 
 use crate::Outcome;
-use crate::output::say_json;
+use crate::output::{complain, say_json};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{conclude, of_path, report_json, run as run_remote};
+use crate::remote::outcome::{Trouble, misused, report_json, run as run_remote};
 use crate::remote::progress::Progress;
 
 #[derive(Debug, Args)]
@@ -36,71 +39,110 @@ pub(crate) struct RmArguments {
 }
 
 pub(crate) fn run(arguments: &RmArguments) -> Outcome {
-    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
+    let begin = Instant::now();
+    for location in &arguments.locations {
+        if location.path.is_empty() {
+            misused(&format!(
+                "{location} is a share or a host: what is in it is named {location}/*"
+            ));
+        }
+    }
+    let prepared = match arguments.connect.prepare_all(&arguments.locations) {
+        Ok(prepared) => prepared,
+        Err(why) => {
+            if arguments.json {
+                let trouble = Trouble::of("", why.clone());
+                say_json(&report_json(&Report::default(), &[trouble], 0.0))?;
+            }
+            return Err(why);
+        }
+    };
     run_remote(
         async {
-            let start = std::time::Instant::now();
-            let mut report = Report::default();
-            let progress: Arc<dyn Observer> =
-                Arc::new(Progress::new(true, arguments.verbose && !arguments.json));
-            for prepared in prepared {
-                let share = prepared.share().await?;
-                let location = &prepared.location;
-                if location.path.is_empty() {
-                    return Err(format!(
-                        "{location} is a share: what is in it is named {location}/*"
-                    ));
-                }
-                let found = match expand(&share, &location.path).await {
-                    Ok(found) => found,
-                    Err(error) if arguments.force && error.is_not_found() => continue,
-                    Err(error) => return Err(of_path(&location.to_string(), &error)),
-                };
-                if found.is_empty() && !arguments.force {
-                    return Err(format!("{location}: nothing fits"));
-                }
-                for one in found {
-                    let folder = one.entry.kind == Kind::Folder;
-                    if folder && !arguments.recursive {
-                        let path = one.path.replace('\\', "/");
-                        progress.failed(&path, "it is a folder: add --recursive, or use rmdir");
-                        let mut failed = Report::default();
-                        failed.failures.push(countersign_client::transfer::Failure {
-                            path,
-                            cause: Cause::Folder,
-                        });
-                        report.add(failed);
-                    } else if folder {
-                        let observer = Arc::clone(&progress);
-                        report.add(remove_tree(&share, &one.path, JOBS, observer).await);
-                    } else {
-                        match Remote::remove_file(&share, &one.path).await {
-                            Ok(()) => {
-                                report.removed += 1;
-                                progress.finished(&countersign_client::transfer::Done {
-                                    remote: one.path,
-                                    local: None,
-                                    action: countersign_client::transfer::Action::Removed,
-                                    bytes: 0,
-                                });
-                            }
-                            Err(error) => {
-                                let path = one.path.replace('\\', "/");
-                                progress.failed(&path, &error.to_string());
-                                report.failures.push(countersign_client::transfer::Failure {
-                                    path,
-                                    cause: Cause::Remote(error),
-                                });
-                            }
-                        }
-                    }
+            let verbose = arguments.verbose && !arguments.json;
+            let observer: Arc<dyn Observer> = Arc::new(Progress::new(true, verbose));
+            let mut removal = Removal {
+                arguments,
+                observer,
+                report: Report::default(),
+                troubles: Vec::new(),
+            };
+            for prepared in &prepared {
+                match prepared.share().await {
+                    Ok(share) => removal.location(&share, &prepared.location).await,
+                    Err(trouble) => removal.trouble(trouble),
                 }
             }
-            if arguments.json {
-                say_json(&report_json(&report, start.elapsed().as_secs_f64()))?;
-            }
-            conclude(&report, "removed")
+            removal.end(begin)
         },
         "",
     )
+}
+
+/// What is removed, and what could not be.
+struct Removal<'a> {
+    arguments: &'a RmArguments,
+    observer: Arc<dyn Observer>,
+    report: Report<Error>,
+    troubles: Vec<Trouble>,
+}
+
+impl Removal<'_> {
+    fn trouble(&mut self, trouble: Trouble) {
+        complain(&trouble.to_string());
+        self.troubles.push(trouble);
+    }
+
+    async fn location(&mut self, share: &Share, location: &Location) {
+        let found = match expand(share, &location.path).await {
+            Ok(found) => found,
+            Err(Cause::Remote(error)) if self.arguments.force && error.is_not_found() => return,
+            Err(cause) => return self.trouble(Trouble::caused(location.to_string(), &cause)),
+        };
+        if found.is_empty() && !self.arguments.force {
+            return self.trouble(Trouble::nothing_fits(location));
+        }
+        for one in found {
+            self.one(share, one).await;
+        }
+    }
+
+    async fn one(&mut self, share: &Share, one: Found) {
+        let path = one.path.replace('\\', "/");
+        if one.entry.kind == Kind::Folder {
+            if !self.arguments.recursive {
+                let text = "it is a folder: add --recursive, or use rmdir";
+                return self.trouble(Trouble::of(path, text));
+            }
+            let observer = Arc::clone(&self.observer);
+            let report = remove_tree(share, &one.path, JOBS, observer).await;
+            return self.report.add(report);
+        }
+        match remove_one(share, &one.path, one.entry.kind).await {
+            Ok(()) => {
+                self.report.removed += 1;
+                self.observer.finished(&Done {
+                    remote: one.path,
+                    local: None,
+                    action: Action::Removed,
+                    bytes: 0,
+                });
+            }
+            // A pattern may have found it before somebody else removed it.
+            Err(error) if self.arguments.force && error.is_not_found() => {}
+            Err(error) => self.trouble(Trouble::at(path, &error)),
+        }
+    }
+
+    fn end(self, begin: Instant) -> Outcome {
+        if self.arguments.json {
+            let seconds = begin.elapsed().as_secs_f64();
+            say_json(&report_json(&self.report, &self.troubles, seconds))?;
+        }
+        match self.report.failures.len() + self.troubles.len() {
+            0 => Ok(()),
+            1 => Err("1 thing was not removed".to_owned()),
+            many => Err(format!("{many} things were not removed")),
+        }
+    }
 }

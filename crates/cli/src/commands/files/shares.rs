@@ -6,9 +6,9 @@ use countersign_client::location::Location;
 use serde_json::{Value as Json, json};
 
 use crate::Outcome;
-use crate::output::{printable, say, say_json, table};
+use crate::output::{end_with_reader, printable, say, say_json, table};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::run as run_remote;
+use crate::remote::outcome::{Trouble, misused, or_json, run as run_remote};
 
 #[derive(Debug, Args)]
 pub(crate) struct SharesArguments {
@@ -51,14 +51,20 @@ pub(super) fn list(
     as_json: bool,
     special: bool,
 ) -> Outcome {
-    let prepared = connect.prepare(host)?;
+    end_with_reader();
+    if host.share.is_some() {
+        misused(&format!("{host} is a share: name the host alone"));
+    }
+    let prepared = or_json(as_json, &json!([]), connect.prepare(host))?;
     run_remote(
         async {
-            let connection = prepared.connect().await?;
-            let mut shares = connection
-                .shares()
-                .await
-                .map_err(|error| error.to_string())?;
+            let listed = async {
+                let connection = prepared.connect().await?;
+                let shares = connection.shares().await;
+                shares.map_err(|error| Trouble::at(prepared.location.to_string(), &error))
+            };
+            let listed = listed.await.map_err(String::from);
+            let mut shares = or_json(as_json, &json!([]), listed)?;
             shares.retain(|share| special || !share.special);
             shares.sort_by_key(|share| share.name.to_lowercase());
             if as_json {

@@ -2,14 +2,14 @@
 
 use clap::Args;
 use countersign_client::location::Location;
-use countersign_client::transfer::{Entry, Found, expand};
+use countersign_client::transfer::{Entry, Found, Kind, expand};
 use countersign_client::{Error, Share};
 use serde_json::{Value as Json, json};
 
 use crate::Outcome;
-use crate::output::{complain, say, say_json};
+use crate::output::{end_with_reader, say, say_json};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, Troubles, or_json, run as run_remote};
 use crate::remote::present::{
     attribute_names, entry_json, file_time, human, kind_name, shown, time, time_json,
 };
@@ -30,41 +30,36 @@ pub(crate) struct StatArguments {
 }
 
 pub(crate) fn run(arguments: &StatArguments) -> Outcome {
-    let prepared = arguments.connect.prepare_all(&arguments.locations)?;
+    end_with_reader();
+    let prepared = arguments.connect.prepare_all(&arguments.locations);
+    let prepared = or_json(arguments.json, &json!([]), prepared)?;
     run_remote(
         async {
             let mut rows = Vec::new();
-            let mut failed = false;
-            for prepared in prepared {
-                let share = prepared.share().await?;
+            let mut troubles = Troubles::default();
+            for prepared in &prepared {
+                let Some(share) = troubles.take(prepared.share().await) else {
+                    continue;
+                };
                 let location = &prepared.location;
                 if arguments.filesystem {
-                    match volume(&share).await {
-                        Ok(row) => rows.push(row),
-                        Err(error) => return Err(of_path(&location.to_string(), &error)),
-                    }
+                    let row = volume(&share).await;
+                    let row = row.map_err(|error| Trouble::at(location.to_string(), &error));
+                    rows.extend(troubles.take(row));
                     continue;
                 }
-                match expand(&share, &location.path).await {
-                    Ok(found) if found.is_empty() => {
-                        complain(&format!("{location}: nothing fits"));
-                        failed = true;
-                    }
-                    Ok(found) => {
-                        for one in found {
-                            match file(&share, &one).await {
-                                Ok(row) => rows.push(row),
-                                Err(error) => {
-                                    complain(&of_path(&shown(&one.path), &error));
-                                    failed = true;
-                                }
-                            }
-                        }
-                    }
-                    Err(error) => {
-                        complain(&of_path(&location.to_string(), &error));
-                        failed = true;
-                    }
+                let found = expand(&share, &location.path).await;
+                let found = found.map_err(|cause| Trouble::caused(location.to_string(), &cause));
+                let Some(found) = troubles.take(found) else {
+                    continue;
+                };
+                if found.is_empty() {
+                    troubles.add(&Trouble::nothing_fits(location));
+                }
+                for one in found {
+                    let row = file(&share, &one).await;
+                    let row = row.map_err(|error| Trouble::at(shown(&one.path), &error));
+                    rows.extend(troubles.take(row));
                 }
             }
             if arguments.json {
@@ -75,17 +70,17 @@ pub(crate) fn run(arguments: &StatArguments) -> Outcome {
                     say(&texts.join("\n\n"));
                 }
             }
-            if failed {
-                return Err("not everything could be looked at".to_owned());
-            }
-            Ok(())
+            troubles.end("not everything could be looked at")
         },
         "",
     )
 }
 
 async fn file(share: &Share, found: &Found) -> Result<(Json, String), Error> {
-    let metadata = share.metadata(&found.path).await?;
+    let metadata = match found.entry.kind {
+        Kind::Link => share.symlink_metadata(&found.path).await?,
+        _ => share.metadata(&found.path).await?,
+    };
     let entry = Entry::of(&found.entry.name, &metadata);
     let times = [
         ("created", file_time(metadata.created())),

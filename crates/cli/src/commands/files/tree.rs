@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use clap::Args;
+use countersign_client::Share;
 use countersign_client::location::Location;
 use countersign_client::transfer::{Entry, Kind, Remote, join, walk};
 use serde_json::{Value as Json, json};
 
 use crate::Outcome;
-use crate::output::{complain, printable, say, say_json};
+use crate::output::{end_with_reader, printable, say, say_json};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, Troubles, no_wildcards, or_json, run as run_remote};
 use crate::remote::present::{human, kind_name};
+use crate::remote::session::Prepared;
 
 #[derive(Debug, Args)]
 pub(crate) struct TreeArguments {
@@ -37,18 +39,15 @@ pub(crate) struct TreeArguments {
 type Folders = HashMap<String, Vec<Entry>>;
 
 pub(crate) fn run(arguments: &TreeArguments) -> Outcome {
-    let prepared = arguments.connect.prepare(&arguments.location)?;
+    end_with_reader();
+    no_wildcards(&arguments.location);
+    let prepared = arguments.connect.prepare(&arguments.location);
+    let prepared = or_json(arguments.json, &Json::Null, prepared)?;
     run_remote(
         async {
-            let share = prepared.share().await?;
+            let begun = begin(&prepared).await.map_err(String::from);
+            let share = or_json(arguments.json, &Json::Null, begun)?;
             let root = prepared.location.remote_path();
-            let entry = share
-                .entry(&root)
-                .await
-                .map_err(|error| of_path(&prepared.location.to_string(), &error))?;
-            if entry.kind != Kind::Folder {
-                return Err(format!("{} is not a folder", prepared.location));
-            }
             let deepest = arguments.max_depth.unwrap_or(usize::MAX);
             let mut folders = Folders::new();
             let failures = walk(&share, &root, |walked| {
@@ -61,9 +60,8 @@ pub(crate) fn run(arguments: &TreeArguments) -> Outcome {
                 folders.insert(walked.path.to_owned(), walked.entries.clone());
             })
             .await;
-            for failure in &failures {
-                complain(&format!("{}: {}", failure.path, failure.cause));
-            }
+            let mut troubles = Troubles::default();
+            troubles.walk(&failures);
             if arguments.json {
                 say_json(&json!({
                     "name": prepared.location.name().unwrap_or(""),
@@ -77,13 +75,21 @@ pub(crate) fn run(arguments: &TreeArguments) -> Outcome {
                 draw(&folders, &root, "", arguments.size, &mut counts);
                 say(&format!("\n{} folders, {} files", counts.0, counts.1));
             }
-            if failures.is_empty() {
-                return Ok(());
-            }
-            Err("not every folder could be read".to_owned())
+            troubles.end("not every folder could be read")
         },
         "",
     )
+}
+
+async fn begin(prepared: &Prepared) -> Result<Share, Trouble> {
+    let share = prepared.share().await?;
+    let location = &prepared.location;
+    let entry = share.entry(&location.remote_path()).await;
+    let entry = entry.map_err(|error| Trouble::at(location.to_string(), &error))?;
+    if entry.kind != Kind::Folder {
+        return Err(Trouble::of(location.to_string(), "it is not a folder"));
+    }
+    Ok(share)
 }
 
 /// Depth is bounded by the walk.

@@ -8,9 +8,9 @@ use countersign_client::location::Location;
 use serde_json::json;
 
 use crate::Outcome;
-use crate::output::{printable, say};
+use crate::output::{end_with_reader, printable, say};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{of_path, run as run_remote};
+use crate::remote::outcome::{Trouble, no_wildcards, run as run_remote};
 use crate::remote::present::{time, time_json};
 
 #[derive(Debug, Args)]
@@ -47,6 +47,8 @@ pub(super) fn word(kind: ChangeKind) -> String {
 }
 
 pub(crate) fn run(arguments: &WatchArguments) -> Outcome {
+    end_with_reader();
+    no_wildcards(&arguments.location);
     let prepared = arguments.connect.prepare(&arguments.location)?;
     run_remote(
         async {
@@ -56,16 +58,16 @@ pub(crate) fn run(arguments: &WatchArguments) -> Outcome {
             let mut watch = share
                 .watch(&path, arguments.recursive)
                 .await
-                .map_err(|error| of_path(&named, &error))?;
+                .map_err(|error| Trouble::at(&named, &error))?;
             let changes = async {
                 let mut left = arguments.count.unwrap_or(u64::MAX);
                 while left > 0 {
                     let change = watch
                         .next_change()
                         .await
-                        .map_err(|error| of_path(&named, &error))?;
+                        .map_err(|error| Trouble::at(&named, &error))?;
                     let Some(change) = change else {
-                        return Err(format!("{named}: the folder is gone"));
+                        return Err(Trouble::of(&named, "the folder is gone").into());
                     };
                     let now = Some(SystemTime::now());
                     let word = word(change.kind);

@@ -29,6 +29,27 @@ pub(super) fn words(text: &str) -> Result<Vec<String>, &'static str> {
     Ok(words)
 }
 
+/// Takes commands apart that are divided by `;`, which between quotation marks is a
+/// character like any other.
+pub(super) fn commands(text: &str) -> Vec<&str> {
+    let mut commands = Vec::new();
+    let mut quote = None;
+    let mut start = 0;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, ';') => {
+                commands.push(text.get(start..at).unwrap_or(""));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    commands.push(text.get(start..).unwrap_or(""));
+    commands
+}
+
 /// Where the word under the cursor begins, and the word itself.
 pub(super) fn last_word(text: &str) -> (usize, String) {
     let mut start = text.len();
@@ -61,9 +82,12 @@ pub(super) fn last_word(text: &str) -> (usize, String) {
     (start, plain)
 }
 
-/// A word so that it reads back.
+/// A word so that it reads back. Names on a share cannot hold `"`, local ones can.
 pub(super) fn quoted(word: &str) -> String {
-    if word.contains([' ', '\'', '\t']) {
+    if word.contains('"') {
+        return format!("'{word}'");
+    }
+    if word.contains(|c: char| c.is_whitespace() || c == '\'') {
         format!("\"{word}\"")
     } else {
         word.to_owned()
@@ -102,5 +126,15 @@ mod tests {
         }
         assert_eq!(quoted("a b"), "\"a b\"");
         assert_eq!(quoted("ab"), "ab");
+        assert_eq!(quoted("a\"b"), "'a\"b'");
+    }
+
+    #[test]
+    fn commands_end_at_semicolons_outside_quotes() {
+        assert_eq!(
+            commands("a; b 'c;d' \"e;f\";"),
+            ["a", " b 'c;d' \"e;f\"", ""]
+        );
+        assert_eq!(commands(""), [""]);
     }
 }

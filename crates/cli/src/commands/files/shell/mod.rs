@@ -4,18 +4,23 @@ mod completion;
 mod line;
 mod verbs;
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use countersign_client::location::Location;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::runtime::Runtime;
 
 use crate::Outcome;
 use crate::output::{complain, say};
 use crate::remote::login::ConnectArguments;
+use crate::remote::outcome::{INTERRUPTED, Trouble, interrupted, no_wildcards};
+use crate::remote::session::Prepared;
 
 use completion::Names;
 use verbs::Session;
@@ -37,44 +42,117 @@ pub(crate) struct ShellArguments {
 enum After {
     Done,
     Failed,
+    Interrupted,
     Quit,
 }
 
 pub(crate) fn run(arguments: &ShellArguments) -> Outcome {
+    no_wildcards(&arguments.location);
     let prepared = arguments.connect.prepare(&arguments.location)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("the runtime cannot be started: {error}"))?;
-    let share = runtime.block_on(prepared.share())?;
-    let mut session = Session::new(share, prepared.location.path.clone());
-    let once = |session: &mut Session, text: &str| -> After {
-        runtime.block_on(async {
-            tokio::select! {
-                after = command(session, text) => after,
-                _ = tokio::signal::ctrl_c() => {
-                    complain("interrupted");
-                    After::Failed
+    let begun = runtime.block_on(async {
+        tokio::select! {
+            session = begin(&prepared) => session,
+            _ = tokio::signal::ctrl_c() => interrupted(""),
+        }
+    });
+    let mut session = begun?;
+    if let Some(commands) = &arguments.command {
+        let commands = line::commands(commands);
+        let outcome = runtime.block_on(async {
+            let mut script = Script::default();
+            for text in commands {
+                if script.run(&mut session, text).await {
+                    break;
                 }
             }
-        })
-    };
-    if let Some(commands) = &arguments.command {
-        return all(commands.split(';'), |text| once(&mut session, text));
+            script.end()
+        });
+        runtime.shutdown_timeout(AT_END);
+        return outcome;
     }
     if !std::io::stdin().is_terminal() {
-        let lines = std::io::stdin().lock().lines();
-        let lines: Vec<String> = lines
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("standard input: {error}"))?;
-        return all(lines.iter().map(String::as_str), |text| {
-            once(&mut session, text)
-        });
+        let outcome = runtime.block_on(piped(&mut session));
+        // What still reads standard input must not hold the process.
+        runtime.shutdown_timeout(AT_END);
+        return outcome;
     }
+    typed(&runtime, &mut session)
+}
+
+/// How long is waited at the end for what still runs.
+const AT_END: Duration = Duration::from_millis(500);
+
+/// The share, in the location's folder, if that is one.
+async fn begin(prepared: &Prepared) -> Result<Session, Trouble> {
+    let share = prepared.share().await?;
+    let mut session = Session::new(share, Vec::new());
+    let location = &prepared.location;
+    if !location.path.is_empty() {
+        let path = format!("/{}", location.path.join("/"));
+        let gone = session.run("cd", &[path]).await;
+        gone.map_err(|why| Trouble::of(location.to_string(), why))?;
+    }
+    Ok(session)
+}
+
+/// Commands from a pipe or a file, each run as soon as it is there.
+async fn piped(session: &mut Session) -> Outcome {
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut script = Script::default();
+    loop {
+        let line = tokio::select! {
+            line = lines.next_line() => line,
+            _ = tokio::signal::ctrl_c() => interrupted(""),
+        };
+        match line.map_err(|error| format!("standard input: {error}"))? {
+            Some(text) => {
+                if script.run(session, &text).await {
+                    break;
+                }
+            }
+            None => break,
+        }
+    }
+    script.end()
+}
+
+/// Commands that nobody types: all of them must succeed.
+#[derive(Debug, Default)]
+struct Script {
+    failed: u64,
+}
+
+impl Script {
+    /// Runs a command; whether it was the last.
+    async fn run(&mut self, session: &mut Session, text: &str) -> bool {
+        match once(session, text).await {
+            After::Done => {}
+            After::Failed => self.failed += 1,
+            After::Interrupted => std::process::exit(INTERRUPTED),
+            After::Quit => return true,
+        }
+        false
+    }
+
+    fn end(&self) -> Outcome {
+        match self.failed {
+            0 => Ok(()),
+            1 => Err("1 command failed".to_owned()),
+            many => Err(format!("{many} commands failed")),
+        }
+    }
+}
+
+/// Commands from a terminal.
+fn typed(runtime: &Runtime, session: &mut Session) -> Outcome {
     let config = Config::builder().auto_add_history(true).build();
     let mut editor: Editor<Names, FileHistory> =
         Editor::with_history(config, FileHistory::new()).map_err(|error| error.to_string())?;
-    editor.set_helper(Some(Names::new(runtime.handle().clone(), &session)));
+    editor.set_helper(Some(Names::new(runtime.handle().clone(), session)));
     let history = history_file();
     if let Some(file) = &history {
         let _ = editor.load_history(file);
@@ -87,11 +165,15 @@ pub(crate) fn run(arguments: &ShellArguments) -> Outcome {
         let prompt = format!("{}> ", session.place());
         match editor.readline(prompt.as_str()) {
             Ok(text) => {
-                if once(&mut session, &text) == After::Quit {
+                // What is typed is kept whatever becomes of the program.
+                if let Some(file) = &history {
+                    let _ = editor.append_history(file);
+                }
+                if runtime.block_on(once(session, &text)) == After::Quit {
                     break;
                 }
                 if let Some(names) = editor.helper_mut() {
-                    names.moved(&session);
+                    names.moved(session);
                 }
             }
             Err(ReadlineError::Interrupted) => {}
@@ -99,26 +181,17 @@ pub(crate) fn run(arguments: &ShellArguments) -> Outcome {
             Err(error) => return Err(error.to_string()),
         }
     }
-    if let Some(file) = &history {
-        let _ = editor.save_history(file);
-    }
     Ok(())
 }
 
-/// Runs commands that nobody types: all of them must succeed.
-fn all<'a>(lines: impl Iterator<Item = &'a str>, mut once: impl FnMut(&str) -> After) -> Outcome {
-    let mut failed = 0;
-    for text in lines {
-        match once(text) {
-            After::Done => {}
-            After::Failed => failed += 1,
-            After::Quit => break,
+/// Runs a command until it is done or Ctrl-C comes.
+async fn once(session: &mut Session, text: &str) -> After {
+    tokio::select! {
+        after = command(session, text) => after,
+        _ = tokio::signal::ctrl_c() => {
+            complain("interrupted");
+            After::Interrupted
         }
-    }
-    match failed {
-        0 => Ok(()),
-        1 => Err("1 command failed".to_owned()),
-        many => Err(format!("{many} commands failed")),
     }
 }
 

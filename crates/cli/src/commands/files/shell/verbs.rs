@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_client::Share;
 use countersign_client::location::split_path;
 use countersign_client::transfer::{
-    Direction, Entry, Existing, Item, JOBS, Kind, Observer, Options, Remote, Whole,
-    check_from_remote, copy, expand, join, remove_tree, to_remote, walk,
+    Direction, Entry, Existing, Item, JOBS, Kind, Observer, Options, Remote, check_from_remote,
+    copy, expand, join, remove_one, remove_tree, to_remote, walk,
 };
 
+use countersign_client::{Dialect, Identity, Share};
+
+use super::super::get::all_different;
 use crate::Outcome;
 use crate::output::{printable, say, table};
 use crate::remote::present::{attributes, human, shown, time};
@@ -19,47 +21,123 @@ use crate::remote::progress::Progress;
 #[derive(Debug)]
 pub(super) struct Verb {
     pub(super) name: &'static str,
+    /// Other words for it.
+    also: &'static [&'static str],
     arguments: &'static str,
+    /// Most words it takes.
+    most: usize,
     about: &'static str,
 }
 
-const fn verb(name: &'static str, arguments: &'static str, about: &'static str) -> Verb {
+const ANY: usize = usize::MAX;
+
+const fn verb(
+    name: &'static str,
+    also: &'static [&'static str],
+    arguments: &'static str,
+    most: usize,
+    about: &'static str,
+) -> Verb {
     Verb {
         name,
+        also,
         arguments,
+        most,
         about,
     }
 }
 
 pub(super) const VERBS: &[Verb] = &[
-    verb("ls", "[NAME]", "list a folder, or what fits (also: dir)"),
-    verb("cd", "[FOLDER]", "go to a folder"),
-    verb("pwd", "", "tell the folder"),
-    verb("get", "[-r] NAME [LOCAL]", "copy to here"),
-    verb("put", "[-r] LOCAL [NAME]", "copy to the share"),
-    verb("mget", "[-r] NAME...", "copy several, wildcards too"),
-    verb("mput", "[-r] LOCAL...", "copy several to the share"),
-    verb("reget", "NAME [LOCAL]", "continue a get"),
-    verb("reput", "LOCAL [NAME]", "continue a put"),
-    verb("cat", "NAME...", "show files (also: more)"),
-    verb("rm", "[-r] NAME...", "remove, wildcards too (also: del)"),
-    verb("mkdir", "NAME...", "make folders (also: md)"),
-    verb("rmdir", "NAME...", "remove empty folders (also: rd)"),
-    verb("mv", "NAME NEW", "rename or move (also: rename)"),
+    verb(
+        "ls",
+        &["dir", "l"],
+        "[NAME]",
+        1,
+        "list a folder, or what fits",
+    ),
+    verb("cd", &[], "[FOLDER]", 1, "go to a folder"),
+    verb("pwd", &[], "", 0, "tell the folder"),
+    verb("get", &[], "[-r] NAME [LOCAL]", 2, "copy to here"),
+    verb("put", &[], "[-r] LOCAL [NAME]", 2, "copy to the share"),
+    verb(
+        "mget",
+        &[],
+        "[-r] NAME...",
+        ANY,
+        "copy several, wildcards too",
+    ),
+    verb(
+        "mput",
+        &[],
+        "[-r] LOCAL...",
+        ANY,
+        "copy several to the share",
+    ),
+    verb("reget", &[], "[-r] NAME [LOCAL]", 2, "continue a get"),
+    verb("reput", &[], "[-r] LOCAL [NAME]", 2, "continue a put"),
+    verb("cat", &["more"], "NAME...", ANY, "show files"),
+    verb("rm", &["del"], "[-r] NAME...", ANY, "remove, wildcards too"),
+    verb("mkdir", &["md"], "NAME...", ANY, "make folders"),
+    verb("rmdir", &["rd"], "NAME...", ANY, "remove empty folders"),
+    verb("mv", &["rename", "ren"], "NAME NEW", 2, "rename or move"),
     verb(
         "stat",
+        &["allinfo"],
         "NAME...",
-        "times, size and attributes (also: allinfo)",
+        ANY,
+        "times, size and attributes",
     ),
-    verb("du", "[FOLDER]", "add up sizes"),
-    verb("df", "", "space of the share"),
-    verb("info", "", "what protects the connection"),
-    verb("lcd", "[FOLDER]", "go to a local folder"),
-    verb("lpwd", "", "tell the local folder"),
-    verb("lls", "[FOLDER]", "list a local folder"),
-    verb("help", "", "tell the commands (also: ?)"),
-    verb("quit", "", "end (also: exit, q)"),
+    verb("du", &[], "[FOLDER]", 1, "add up sizes"),
+    verb("df", &[], "", 0, "space of the share"),
+    verb("info", &[], "", 0, "what protects the connection"),
+    verb("lcd", &[], "[FOLDER]", 1, "go to a local folder"),
+    verb("lpwd", &[], "", 0, "tell the local folder"),
+    verb("lls", &[], "[FOLDER]", 1, "list a local folder"),
+    verb(
+        "help",
+        &["?", "h"],
+        "[COMMAND]",
+        1,
+        "tell the commands, or one of them",
+    ),
+    verb("quit", &["exit", "q", "bye"], "", 0, "end"),
 ];
+
+fn find_verb(word: &str) -> Option<&'static Verb> {
+    VERBS
+        .iter()
+        .find(|verb| verb.name == word || verb.also.contains(&word))
+}
+
+/// Options and names of a command: `-r` where it has a meaning, `--` before names that
+/// begin with a dash.
+fn options<'a>(verb: &Verb, rest: &'a [String]) -> Result<(bool, &'a [String]), String> {
+    let mut recursive = false;
+    let mut words = rest;
+    while let Some((first, more)) = words.split_first() {
+        let Some(letters) = first.strip_prefix('-').filter(|text| !text.is_empty()) else {
+            break;
+        };
+        words = more;
+        match letters {
+            "-" => break,
+            "r" | "R" if verb.arguments.starts_with("[-r]") => recursive = true,
+            _ => {
+                return Err(format!(
+                    "`{}` has no option {first}; `--` stands before names that begin with a dash",
+                    verb.name
+                ));
+            }
+        }
+    }
+    if words.len() > verb.most {
+        return Err(format!(
+            "more words than `{} {}` takes; names with blanks stand in quotation marks",
+            verb.name, verb.arguments
+        ));
+    }
+    Ok((recursive, words))
+}
 
 /// Where a word leads from a folder.
 pub(super) fn resolve(folder: &[String], word: &str) -> Result<Vec<String>, String> {
@@ -97,16 +175,23 @@ impl Session {
 
     pub(super) fn describe(&self) -> String {
         let info = self.share.connection().info();
-        let protection = match (info.encrypted, info.signed) {
-            (Some(_), _) => "encrypted",
-            (None, true) => "signed",
-            (None, false) => "not signed",
+        let protection = match (info.encrypted, info.signing_algorithm) {
+            (Some(cipher), _) => format!("encrypted with {cipher:?}"),
+            (None, _) if self.share.is_encrypted() => "encrypted".to_owned(),
+            (None, Some(algorithm)) if info.signed => format!("signed with {algorithm}"),
+            (None, None) if info.signed => "signed".to_owned(),
+            (None, _) => format!("not signed ({})", info.signing_reason),
+        };
+        let who = match info.identity {
+            Identity::User => "a user",
+            Identity::Guest => "a guest",
+            Identity::Anonymous => "nobody",
         };
         format!(
-            "connected to {} as {:?}, {:?}, {protection}",
+            "connected to {} as {who} by {}, {}, {protection}",
             printable(&info.server),
-            info.identity,
-            info.dialect
+            info.mechanism,
+            dialect_name(info.dialect),
         )
     }
 
@@ -114,16 +199,12 @@ impl Session {
         Ok(resolve(&self.folder, word)?.join("\\"))
     }
 
-    pub(super) async fn run(&mut self, verb: &str, rest: &[String]) -> Outcome {
-        let flags: Vec<&str> = rest
-            .iter()
-            .map(String::as_str)
-            .take_while(|word| word.starts_with('-') && word.len() > 1)
-            .collect();
-        let words = rest.get(flags.len()..).unwrap_or_default();
-        let recursive = flags.iter().any(|flag| flag.contains(['r', 'R']));
-        match verb {
-            "ls" | "dir" | "l" => self.list(words.first().map_or("", String::as_str)).await,
+    pub(super) async fn run(&mut self, word: &str, rest: &[String]) -> Outcome {
+        let verb = find_verb(word)
+            .ok_or_else(|| format!("there is no command `{word}`; `help` tells those there are"))?;
+        let (recursive, words) = options(verb, rest)?;
+        match verb.name {
+            "ls" => self.list(words.first().map_or("", String::as_str)).await,
             "cd" => self.go(words.first().map_or("/", String::as_str)).await,
             "pwd" => {
                 say(&self.place());
@@ -135,24 +216,24 @@ impl Session {
             "reput" => self.put(words, recursive, true).await,
             "mget" => self.get_many(words, recursive).await,
             "mput" => self.put_many(words, recursive).await,
-            "cat" | "more" => self.show(words).await,
-            "rm" | "del" => self.remove(words, recursive).await,
-            "mkdir" | "md" => {
+            "cat" => self.show(words).await,
+            "rm" => self.remove(words, recursive).await,
+            "mkdir" => {
                 for word in some(words)? {
                     let path = self.path(word)?;
                     self.share.create_folder(&path).await.map_err(text)?;
                 }
                 Ok(())
             }
-            "rmdir" | "rd" => {
+            "rmdir" => {
                 for word in some(words)? {
                     let path = self.path(word)?;
                     self.share.remove_folder(&path).await.map_err(text)?;
                 }
                 Ok(())
             }
-            "mv" | "rename" | "ren" => self.rename(words).await,
-            "stat" | "allinfo" => self.stat(words).await,
+            "mv" => self.rename(words).await,
+            "stat" => self.stat(words).await,
             "du" => self.add_up(words.first().map_or("", String::as_str)).await,
             "df" => self.space().await,
             "info" => {
@@ -170,13 +251,8 @@ impl Session {
                 Ok(())
             }
             "lls" => list_local(words.first().map_or(".", String::as_str)),
-            "help" | "?" | "h" => {
-                help();
-                Ok(())
-            }
-            other => Err(format!(
-                "there is no command `{other}`; `help` tells those there are"
-            )),
+            "help" => help(words.first().map(String::as_str)),
+            other => Err(format!("`{other}` is not done here")),
         }
     }
 
@@ -291,6 +367,10 @@ impl Session {
                 });
             }
         }
+        if items.is_empty() {
+            return Err("only folders fit: -r copies them".to_owned());
+        }
+        all_different(Direction::Down, &items)?;
         self.transfer(Direction::Down, items, recursive, false)
             .await
     }
@@ -339,24 +419,18 @@ impl Session {
                 });
             }
         }
+        if items.is_empty() {
+            return Err("only folders fit: -r copies them".to_owned());
+        }
+        all_different(Direction::Up, &items)?;
         self.transfer(Direction::Up, items, recursive, false).await
     }
 
     async fn show(&self, words: &[String]) -> Outcome {
-        use std::io::Write;
         for word in some(words)? {
             let path = self.path(word)?;
-            let limit = self.share.whole_size();
-            let whole = self.share.read_whole(&path, limit).await.map_err(text)?;
-            match whole {
-                Whole::Data { data, .. } => {
-                    let mut out = std::io::stdout().lock();
-                    let _ = out.write_all(&data);
-                    let _ = out.flush();
-                }
-                Whole::Large(_) => return Err(format!("{word} is too long to show: get it")),
-                Whole::Folder => return Err(format!("{word} is a folder")),
-            }
+            let shown = super::super::cat::one(&self.share, &path).await;
+            shown.map_err(|why| format!("{word}: {why}"))?;
         }
         Ok(())
     }
@@ -373,7 +447,7 @@ impl Session {
             }
             for one in found {
                 if one.entry.kind != Kind::Folder {
-                    let removed = Remote::remove_file(&self.share, &one.path).await;
+                    let removed = remove_one(&self.share, &one.path, one.entry.kind).await;
                     removed.map_err(text)?;
                 } else if recursive {
                     let observer: Arc<dyn Observer> = Arc::new(Progress::new(true, false));
@@ -451,8 +525,19 @@ impl Session {
     }
 }
 
-fn text(error: countersign_client::Error) -> String {
+fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
+}
+
+fn dialect_name(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Smb1 => "SMB1",
+        Dialect::Smb202 => "SMB 2.0.2",
+        Dialect::Smb210 => "SMB 2.1",
+        Dialect::Smb300 => "SMB 3.0",
+        Dialect::Smb302 => "SMB 3.0.2",
+        Dialect::Smb311 => "SMB 3.1.1",
+    }
 }
 
 fn some(words: &[String]) -> Result<&[String], String> {
@@ -502,17 +587,31 @@ fn list_local(folder: &str) -> Outcome {
     Ok(())
 }
 
-fn help() {
+fn help(word: Option<&str>) -> Outcome {
+    if let Some(word) = word {
+        let verb = find_verb(word).ok_or_else(|| format!("there is no command `{word}`"))?;
+        say(format!("{} {}", verb.name, verb.arguments).trim_end());
+        say(&format!("  {}", verb.about));
+        if verb.arguments.starts_with("[-r]") {
+            say("  -r: folders with their content");
+        }
+        if !verb.also.is_empty() {
+            say(&format!("  also: {}", verb.also.join(", ")));
+        }
+        return Ok(());
+    }
     let rows: Vec<Vec<String>> = VERBS
         .iter()
         .map(|verb| {
             vec![
                 format!("{} {}", verb.name, verb.arguments),
                 verb.about.to_owned(),
+                verb.also.join(", "),
             ]
         })
         .collect();
-    say(&table(&["COMMAND", "WHAT IT DOES"], &rows));
+    say(&table(&["COMMAND", "WHAT IT DOES", "ALSO"], &rows));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -534,6 +633,32 @@ mod tests {
             assert_eq!(resolve(&here, word).unwrap().join("/"), path, "{word}");
         }
         assert!(resolve(&here, "../../..").is_err());
+    }
+
+    #[test]
+    fn options_and_words_of_a_command() {
+        let of = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let (first, rest) = words.split_first().unwrap();
+            let (recursive, words) = options(find_verb(first).unwrap(), rest)?;
+            Ok::<_, String>((recursive, words.join(" ")))
+        };
+        assert_eq!(of("get -r a b"), Ok((true, "a b".to_owned())));
+        assert_eq!(of("del a -r"), Ok((false, "a -r".to_owned())));
+        assert_eq!(of("rm -- -r"), Ok((false, "-r".to_owned())));
+        assert_eq!(of("put - x"), Ok((false, "- x".to_owned())));
+        for wrong in ["ls -r", "rm -rf a", "get a b c", "pwd x"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+        let mut names: Vec<&str> = VERBS
+            .iter()
+            .flat_map(|verb| verb.also.iter().chain([&verb.name]))
+            .copied()
+            .collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count, "two commands of one name");
     }
 
     #[test]
