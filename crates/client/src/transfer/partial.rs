@@ -51,6 +51,13 @@ pub(super) struct Target {
 /// file or the folder takes no new one.
 pub(super) fn create(target: &Path, partial: &Path) -> io::Result<Target> {
     let at_place = || OpenOptions::new().write(true).truncate(true).open(target);
+    // A link stays one: what it leads to is written.
+    if fs::symlink_metadata(target).is_ok_and(|there| there.is_symlink()) {
+        return Ok(Target {
+            file: File::create(target)?,
+            partial: None,
+        });
+    }
     let there = fs::metadata(target);
     if let Ok(metadata) = &there
         && !metadata.is_file()
@@ -160,5 +167,16 @@ mod tests {
         assert!(complete(5, at(1), 5, at(1)) && complete(5, at(1), 5, at(9)));
         assert!(!complete(5, at(2), 5, at(1)) && !complete(5, at(1), 4, at(9)));
         assert!(!complete(5, None, 5, at(9)));
+    }
+
+    #[test]
+    fn a_link_is_written_through_and_a_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, to) = (folder.path().join("link"), folder.path().join("to"));
+        std::os::unix::fs::symlink(&to, &link).unwrap();
+        let part = folder.path().join("part");
+        assert!(create(&link, &part).unwrap().partial.is_none());
+        assert!(to.exists() && !part.exists());
+        assert!(create(&to, &part).unwrap().partial.is_some());
     }
 }

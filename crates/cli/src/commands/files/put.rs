@@ -154,6 +154,9 @@ impl PutArguments {
                 }
                 Err(Stopped::There) => report.skipped = 1,
                 Err(Stopped::Remote(error)) => return Err(Trouble::at(target.to_string(), &error)),
+                Err(Stopped::Full) => {
+                    return Err(Trouble::of(target.to_string(), "the server writes nothing"));
+                }
                 Err(Stopped::Local(error)) => {
                     return Err(Trouble::of("standard input", error.to_string()));
                 }
@@ -250,6 +253,8 @@ enum Stopped {
     There,
     Remote(Error),
     Local(std::io::Error),
+    /// The server takes no more.
+    Full,
 }
 
 async fn copy_stream(share: &Share, path: &str, mode: WriteMode) -> Result<u64, Stopped> {
@@ -262,10 +267,10 @@ async fn copy_stream(share: &Share, path: &str, mode: WriteMode) -> Result<u64, 
     let mut input = tokio::io::stdin();
     let mut offset = 0;
     loop {
-        let mut data = Payload::with_capacity(piece);
+        let mut data = Vec::with_capacity(piece);
         while data.len() < piece {
             let left = (piece - data.len()) as u64;
-            let read = (&mut input).take(left).read_buf(data.buffer_mut()).await;
+            let read = (&mut input).take(left).read_buf(&mut data).await;
             if read.map_err(Stopped::Local)? == 0 {
                 break;
             }
@@ -273,9 +278,17 @@ async fn copy_stream(share: &Share, path: &str, mode: WriteMode) -> Result<u64, 
         if data.is_empty() {
             break;
         }
-        let length = data.len() as u64;
-        file.write_at(offset, data).await.map_err(Stopped::Remote)?;
-        offset += length;
+        // A stream cannot be read again: what is not taken at once is kept.
+        let mut rest = data.as_slice();
+        while !rest.is_empty() {
+            let written = file.write_at(offset, Payload::copy_of(rest)).await;
+            let count = written.map_err(Stopped::Remote)?;
+            if count == 0 {
+                return Err(Stopped::Full);
+            }
+            offset += count as u64;
+            rest = rest.get(count..).unwrap_or_default();
+        }
     }
     file.close().await.map_err(Stopped::Remote)?;
     Ok(offset)
