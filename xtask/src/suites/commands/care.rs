@@ -74,6 +74,8 @@ pub(super) fn misuse(c: &Commands) -> Res<()> {
     for (args, says) in [
         (&["put", "a", "b"][..], "smb://host/share/path"),
         (&["get", "a", "b"], "smb://host/share/path"),
+        (&["put", &here], "the location to copy to"),
+        (&["mv", &here], "where to"),
         (&["sync", "a", "b"], "one of the two"),
         (&["sync", "a", &c.at("*")], "wildcards"),
         (&["mv", &here, "//other/share/x"], "another share"),
@@ -163,12 +165,7 @@ pub(super) fn readers(c: &Commands) -> Res<()> {
     }
     c.good(&["put", "-r", &c.local("readers"), &c.at("")])?;
     let location = c.at("readers");
-    for verb in [
-        &["find"][..],
-        &["ls", "-R"],
-        &["ls", "-R", "--json"],
-        &["tree"],
-    ] {
+    for verb in [&["find"][..], &["ls", "-R"], &["ls", "-R", "--json"]] {
         let args = [verb, &[location.as_str()]].concat();
         let mut command = c.command(&args);
         command

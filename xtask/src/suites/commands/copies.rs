@@ -181,7 +181,7 @@ pub(super) fn vanishing(c: &Commands, samba: Samba) -> Res<()> {
         let gone = samba.vanish();
         let code = copy.stop(Signal::CONT, Duration::from_secs(40))?;
         let said = copy.output();
-        if code != Some(1) || !said.contains("connect") {
+        if code != Some(1) || !said.contains("that the server is up") {
             return Err(format!("{args:?} without a server: {code:?} {said}"));
         }
         if part() >= content.len() as u64 {

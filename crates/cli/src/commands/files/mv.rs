@@ -14,7 +14,7 @@ use crate::remote::outcome::{Trouble, Troubles, misused, new_name, run as run_re
 #[derive(Debug, Args)]
 pub(crate) struct MvArguments {
     /// What to move, then where to: a new name, or a folder, of the same share
-    #[arg(required = true, num_args = 2.., value_name = "LOCATION... TARGET")]
+    #[arg(required = true, value_name = "LOCATION... TARGET")]
     locations: Vec<Location>,
     /// Replace a file that has the name
     #[arg(short, long)]
@@ -24,8 +24,8 @@ pub(crate) struct MvArguments {
 }
 
 pub(crate) fn run(arguments: &MvArguments) -> Outcome {
-    let Some((target, sources)) = arguments.locations.split_last() else {
-        misused("nothing to move");
+    let Some((target, sources @ [_, ..])) = arguments.locations.split_last() else {
+        misused("name what is moved, and where to");
     };
     if let Some(other) = sources.iter().find(|one| !same_share(one, target)) {
         misused(&format!(

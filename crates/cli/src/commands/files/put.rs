@@ -22,7 +22,7 @@ use crate::remote::session::Prepared;
 #[derive(Debug, Args)]
 pub(crate) struct PutArguments {
     /// Files and folders to copy (`-` is standard input), then the location to copy to
-    #[arg(required = true, num_args = 2.., value_name = "SOURCE... LOCATION")]
+    #[arg(required = true, value_name = "SOURCE... LOCATION")]
     paths: Vec<String>,
     /// Folders with their content
     #[arg(short, long, short_alias = 'R')]
@@ -36,8 +36,8 @@ pub(crate) struct PutArguments {
 }
 
 pub(crate) fn run(arguments: &PutArguments) -> Outcome {
-    let Some((target, sources)) = arguments.paths.split_last() else {
-        misused("nothing to copy");
+    let Some((target, sources @ [_, ..])) = arguments.paths.split_last() else {
+        misused("name what is copied, and the location to copy to");
     };
     let target: Location = match target.parse() {
         Ok(target) => target,
