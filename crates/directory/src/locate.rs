@@ -243,6 +243,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_one_that_is_named_may_be_unwanted() {
+        let locator = Locator {
+            controller: Some("DC1.lab.example".to_owned()),
+            avoid: vec!["dc1.lab.example".to_owned()],
+            ..Locator::default()
+        };
+        let error = locator.locate("lab.example").await.unwrap_err();
+        assert!(
+            error.to_string().contains("only dc1.lab.example"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
     async fn nobody_answers() {
         let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let locator = Locator {

@@ -61,6 +61,7 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
         .config(&config)
         .inside(lab, &format!("{SERVER_ADDRESS}:0"));
     let server = setup.start()?;
+    tally.check("a refresh at the start", scene.at_start());
     tally.check("order, filtering, reasons", scene.first());
     tally.check("samba-tool finds the same objects", scene.samba_tool());
     tally.check("net ads gpo list finds the same objects", scene.net_ads());
@@ -72,6 +73,7 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
     tally.check("blocked inheritance", scene.blocked());
     tally.check("removed objects are undone", scene.undone());
     content::run(tally, &scene, &server);
+    tally.check("a refresh now and then", scene.now_and_then(&config));
     tally.check("the controller gone and back", scene.gone());
     tally.check("the server", server.stop());
     tally.check("a restart without a controller", scene.restart(&setup));
@@ -418,6 +420,60 @@ impl Scene<'_> {
         });
         self.away(false)?;
         checked?.stop()
+    }
+
+    /// Nobody asks; and from the first moment on the status says what is under way.
+    fn at_start(&self) -> Res<()> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let status = self.json(&["policy", "gpo", "status", "--json"])?;
+            if status["domain"] != DNS_DOMAIN {
+                return Err(format!("no Group Policy, says the status: {status}"));
+            }
+            if status["last-attempt"].is_u64() && status["refreshing"] == false {
+                let name = status["applied"]["controller"].as_str();
+                return match (status["error"].as_str(), name) {
+                    (None, Some(DC_HOST)) => Ok(()),
+                    other => Err(format!("the first refresh: {other:?}")),
+                };
+            }
+            if Instant::now() > end {
+                return Err(format!("no refresh at the start: {status}"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// With the shortest time there may be between two, a change is seen without asking; the
+    /// running server takes the time from its configuration.
+    fn now_and_then(&self, config: &str) -> Res<()> {
+        let write = |text: &str| std::fs::write(&self.config, text).map_err(|e| e.to_string());
+        write(&format!("{config}refresh-seconds = 7\n"))?;
+        let end = Instant::now() + LIMIT;
+        loop {
+            let status = self.json(&["policy", "gpo", "status", "--json"])?;
+            let ahead = status["next"].as_u64().zip(status["last-attempt"].as_u64());
+            if ahead.is_some_and(|(next, last)| next.saturating_sub(last) <= 12) {
+                break;
+            }
+            if Instant::now() > end {
+                return Err(format!("the new time is not taken: {status}"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.admin(steps![["set", "At servers", {"server-always": 0}]])?;
+        let seen = loop {
+            let seen = self.expect("server-always", "disabled", "ou", "At servers");
+            if seen.is_ok() || Instant::now() > end {
+                break seen;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        write(config)?;
+        seen?;
+        self.admin(steps![["set", "At servers", {"server-always": 1}]])?;
+        self.refresh()?;
+        self.expect("server-always", "enabled", "ou", "At servers")
     }
 
     /// Several at once, beside the server's own: all are answered, by one state.
