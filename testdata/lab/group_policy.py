@@ -3,7 +3,7 @@ line: [["create", NAME], ["link", NAME, DN, OPTIONS], ["unlink", NAME, DN],
 ["set", NAME, {SETTING: 0 or 1 or null}], ["registry", NAME, {VALUE: NUMBER}],
 ["flags", NAME, N], ["deny", NAME, ACCOUNT], ["only", NAME, ACCOUNT], ["block", DN, 0 or 1],
 ["ou", DN], ["move", ACCOUNT, DN], ["group", NAME, [MEMBER]], ["file", NAME, PATH, TEXT or null],
-["version", NAME, N] (the directory's alone), ["attribute", ACCOUNT, NAME, VALUE], ["wmi", NAME, QUERY], ["delete", NAME] (the object in the
+["version", NAME, N] (the directory's alone), ["attribute", ACCOUNT, NAME, VALUE], ["remove", ACCOUNT], ["wmi", NAME, QUERY], ["delete", NAME] (the object in the
 directory; links to it stay)]. DN may be "domain" or "site". The last line printed is {NAME: GUID}.
 
 The objects are made by samba-tool; links are appended, so the last one overrules
@@ -149,6 +149,11 @@ def attribute(account, name, value):
     replace(found.dn, **{name: value})
 
 
+def remove(account):
+    found = db.search(BASE, ldb.SCOPE_SUBTREE, f"(sAMAccountName={ldb.binary_encode(account)})", attrs=["cn"])[0]
+    db.delete(found.dn)
+
+
 def wmi(name, query):
     number = "{11111111-2222-3333-4444-555555555555}"
     above = f"CN=SOM,CN=WMIPolicy,CN=System,{BASE}"
@@ -255,7 +260,7 @@ def ou(dn):
 STEPS = {
     "create": create, "link": link, "unlink": unlink, "set": set_security, "registry": set_registry,
     "flags": flags, "deny": deny, "block": block, "ou": ou, "move": move, "only": only, "group": group,
-    "file": raw_file, "version": version, "attribute": attribute, "wmi": wmi, "delete": delete,
+    "file": raw_file, "version": version, "attribute": attribute, "remove": remove, "wmi": wmi, "delete": delete,
 }
 for verb, *args in json.loads(sys.argv[1]):
     STEPS[verb](*args)

@@ -3,6 +3,7 @@
 use core::ptr;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::buffer::Input;
@@ -71,8 +72,15 @@ impl Credential {
     ) -> Result<Self, Error> {
         const DOING: &str = "reading the keytab for its own tickets";
         let file = string(DOING, keytab.as_os_str().as_bytes())?;
-        // One cache for one key: every credential of it shares its tickets.
-        let cache = format!("MEMORY:countersign:{}:{principal}", keytab.display());
+        // One cache for one key: every credential of it shares its tickets. Those of a keytab
+        // that was written anew are not used on: the account may be another one by now.
+        let version = std::fs::metadata(keytab)
+            .map_or((0, 0, 0), |one| (one.ino(), one.mtime(), one.mtime_nsec()));
+        let (inode, seconds, nanoseconds) = version;
+        let cache = format!(
+            "MEMORY:countersign:{}:{inode}:{seconds}:{nanoseconds}:{principal}",
+            keytab.display()
+        );
         let cache = string(DOING, cache.as_bytes())?;
         let store = [(c"client_keytab", file), (c"ccache", cache)];
         Self::from_store(library, DOING, Some(principal), INITIATE, &store)

@@ -35,7 +35,7 @@ pub(crate) struct JoinArguments {
     /// Domain controller to ask [default: as DNS says]
     #[arg(long, value_name = "NAME")]
     controller: Option<String>,
-    /// Keytab that gets the keys; what it has is kept
+    /// Keytab that gets the keys; what it has of others is kept
     #[arg(long, value_name = "FILE", default_value = DEFAULT_KEYTAB)]
     keytab: PathBuf,
     /// Give an account that is there already a new password; whoever uses it with the
@@ -82,7 +82,9 @@ pub(crate) fn run(arguments: &JoinArguments) -> Outcome {
             Some(remedy) => format!("{error}\n  what helps: {remedy}"),
             None => error.to_string(),
         })?;
-    let whole = checked.with(&joined.entries).map_err(no_keytab)?;
+    let whole = checked
+        .joined(&joined.entries, joined.new)
+        .map_err(no_keytab)?;
     write_keytab(keytab, &whole.to_bytes()).map_err(|error| {
         format!(
             "{}: {error}; {} has a new password that nobody knows: join again with --reset",

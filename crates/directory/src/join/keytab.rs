@@ -146,6 +146,25 @@ impl Keytab {
         Ok(self)
     }
 
+    /// The keytab of an account that was joined: with these entries, and without others of
+    /// their principals that would be taken for newer ones. Of a new account nothing older is
+    /// of use: it was another one of the same name.
+    ///
+    /// # Errors
+    /// As [`Keytab::parse`].
+    pub fn joined(mut self, entries: &[u8], new: bool) -> Result<Keytab, DecodeError> {
+        let more = Keytab::parse(&Zeroizing::new([&HEADER, entries].concat()))?;
+        self.entries.retain(|old| {
+            let mut same = more
+                .entries
+                .iter()
+                .filter(|one| one.is(&old.name, &old.realm));
+            !same.any(|one| new || old.version >= one.version)
+        });
+        self.entries.extend(more.entries);
+        Ok(self)
+    }
+
     /// The keytab without what `names` of the realm have of other versions than `keep` says.
     #[must_use]
     pub(super) fn keeping(
@@ -313,6 +332,27 @@ mod tests {
         assert_eq!(kept.newest("other/x", "R"), Some(Newest { version: 1 }));
         assert_eq!(kept.newest("FILES$", "S"), Some(Newest { version: 9 }));
         assert_eq!(kept.only("FILES$", "R", 3).entries.len(), 2);
+    }
+
+    #[test]
+    fn what_an_account_had_before_it_was_made_anew_goes() {
+        let mut old = Vec::new();
+        for (name, version) in [("A$", 3), ("A$", 7), ("other", 9)] {
+            entry(&mut old, name, "R", version, 9, &key(18));
+        }
+        let mut fresh = Vec::new();
+        entry(&mut fresh, "A$", "R", 4, 9, &key(18));
+        let versions = |new| {
+            let keytab = Keytab::parse(&[]).unwrap().with(&old).unwrap();
+            let joined = keytab.joined(&fresh, new).unwrap();
+            let versions = joined.entries.iter().map(|one| one.version);
+            (
+                versions.collect::<Vec<_>>(),
+                joined.newest("A$", "R").unwrap().version,
+            )
+        };
+        assert_eq!(versions(true), (vec![9, 4], 4));
+        assert_eq!(versions(false), (vec![3, 9, 4], 4));
     }
 
     proptest! {

@@ -44,7 +44,7 @@ pub struct Join<'a> {
 pub struct Joined {
     /// The account's distinguished name.
     pub computer: String,
-    /// The entries for the keytab; see [`Keytab::with`].
+    /// The entries for the keytab; see [`Keytab::joined`].
     pub entries: Zeroizing<Vec<u8>>,
     /// The account is new.
     pub new: bool,

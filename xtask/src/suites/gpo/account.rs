@@ -49,6 +49,7 @@ pub(super) fn run(tally: &mut Tally, scene: &Scene<'_>, folder: &Path) -> Res<()
         .inside(scene.lab, &format!("{SERVER_ADDRESS}:0"))
         .start()?;
     tally.check("a new password while clients work", member.changed(&server));
+    tally.check("an account that was made anew", member.made_anew());
     tally.check("the member's server", server.stop());
     tally.check("a change that was cut off", member.cut_off());
     Ok(())
@@ -215,6 +216,20 @@ impl Member<'_> {
             return Err(format!("the status: {password}"));
         }
         Ok(())
+    }
+
+    /// Deleted and joined again: keys of the old account, though of higher versions, and its
+    /// tickets that the running server has, are not used on.
+    fn made_anew(&self) -> Res<()> {
+        self.good(&["policy", "gpo", "refresh"])?;
+        self.scene
+            .admin(&[serde_json::json!(["remove", "JOINED$"])])?;
+        let joined = self.join_as("joined", &self.keytab, &[])?;
+        if !joined.ok() {
+            return Err(joined.tail());
+        }
+        self.works()?;
+        self.good(&["policy", "gpo", "refresh"]).map(drop)
     }
 
     /// The password server cannot be reached: nobody knows, until a logon tells.
