@@ -279,9 +279,13 @@ impl Samba {
 }
 
 impl Vanished {
-    /// Started again as it was.
+    /// Started again, as after a restart of its machine: without the opens and locks it
+    /// had, which smbd would stumble over.
     pub(crate) fn again(&self) -> Res<Samba> {
         let smbd = find("smbd").ok_or("smbd is not installed")?;
+        let locks = self.folder.join("lock");
+        let _ = std::fs::remove_dir_all(&locks);
+        std::fs::create_dir_all(&locks).map_err(|e| format!("{}: {e}", locks.display()))?;
         let mut c = Command::new(smbd);
         c.arg("-s").arg(self.folder.join("smb.conf"));
         c.args(["-F", "--no-process-group"]);

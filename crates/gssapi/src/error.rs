@@ -136,7 +136,9 @@ impl Error {
             32 => return ErrorKind::Expired,
             37 => return ErrorKind::ClockSkew,
             34 => return ErrorKind::Replay,
-            44 | 45 | 181 | 230 => return ErrorKind::WrongKey,
+            44 | 45 | 230 => return ErrorKind::WrongKey,
+            // A keytab without the entry; that it is not there at all is another matter.
+            181 if routine != NO_CRED => return ErrorKind::WrongKey,
             31 | 41 => return ErrorKind::Integrity,
             6 | 7 => return ErrorKind::UnknownPrincipal,
             24 | 18 | 195 => return ErrorKind::NoCredential,
