@@ -132,7 +132,12 @@ impl Error {
         const NO_CRED: u32 = 7;
         let routine = (self.major >> 16) & 0xFF;
         // Codes of the krb5 error table: RFC 4120 7.5.9 below 128, the library's own above.
-        match i64::from(self.minor.cast_signed()) - KRB5_BASE {
+        let code = i64::from(self.minor.cast_signed()) - KRB5_BASE;
+        // There is no credential: often for a reason that says more.
+        if routine == NO_CRED && !matches!(code, 6 | 7 | 37 | 154..=156) {
+            return ErrorKind::NoCredential;
+        }
+        match code {
             32 => return ErrorKind::Expired,
             37 => return ErrorKind::ClockSkew,
             34 => return ErrorKind::Replay,
@@ -146,7 +151,6 @@ impl Error {
             _ => {}
         }
         match routine {
-            NO_CRED => ErrorKind::NoCredential,
             6 => ErrorKind::Integrity,
             9 => ErrorKind::Malformed,
             11 | 12 => ErrorKind::Expired,
@@ -192,6 +196,38 @@ fn describe(library: &'static Library, status: OmUint32, of: c_int, out: &mut Ve
         out.push(message.text().trim_end_matches('.').to_owned());
         if more == 0 {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failure_comes_down_to() {
+        let of = |routine: u32, code: i64| {
+            let minor = i32::try_from(code + KRB5_BASE).unwrap().cast_unsigned();
+            Error {
+                doing: "",
+                major: routine << 16,
+                minor,
+                text: String::new(),
+                token: Vec::new(),
+            }
+        };
+        for (routine, code, kind) in [
+            (7, 181, ErrorKind::NoCredential),
+            (7, 24, ErrorKind::NoCredential),
+            (7, 154, ErrorKind::Unreachable),
+            (7, 37, ErrorKind::ClockSkew),
+            (7, 6, ErrorKind::UnknownPrincipal),
+            (13, 181, ErrorKind::WrongKey),
+            (13, 24, ErrorKind::NoCredential),
+            (13, 156, ErrorKind::Unreachable),
+            (6, 0, ErrorKind::Integrity),
+        ] {
+            assert_eq!(of(routine, code).kind(), kind, "{routine} {code}");
         }
     }
 }
