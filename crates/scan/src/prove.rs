@@ -8,7 +8,9 @@ use countersign_wire::NtStatus;
 use countersign_wire::fscc::{AccessMask, CreateOptions, FileAttributes, ShareAccess};
 use countersign_wire::smb1::Flags2;
 use countersign_wire::smb1::negotiate::NtResponseBytes;
-use countersign_wire::smb2::{Command, CreateRequest, Header, SecurityMode, Target, dialect};
+use countersign_wire::smb2::{
+    Command, CreateRequest, Header, SecurityMode, SessionFlags, Target, dialect,
+};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -148,6 +150,11 @@ async fn attempt2(
     }
     proof.final_response_signed |= session.final_response == Some(true);
     let path = ipc(to);
+    if session.flags.contains(SessionFlags::ENCRYPT_DATA) {
+        // Nothing in the clear passes, signed or not: there is no right request to send first.
+        let tree = session2::tree_connect(&mut link, &session, &path, how).await;
+        return outcome(tree.map(|_| ()));
+    }
     // 3.1.1 refuses every unsigned TREE_CONNECT; before it, TREE_CONNECT of an
     // unsigned client must be unsigned too, to be what such a client sends.
     let unsigned_client = !mode.contains(SecurityMode::SIGNING_REQUIRED);

@@ -2,6 +2,7 @@
 //! four policies, smbd under three.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -136,6 +137,7 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
             .ok_or_else(|| "no error in the report".to_owned()),
     );
     exits(tally, context, &subjects)?;
+    tally.check("a server that encrypts", encrypting(context, &folder));
     for server in servers {
         tally.check("clean stop", server.stop());
     }
@@ -405,6 +407,36 @@ fn exits(tally: &mut Tally, context: &Context, subjects: &[Expected]) -> Res<()>
     tally.check("--json, all hosts dead", all_dead(context, &[dead, dead2]));
     tally.check("Ctrl-C", interrupted(context, &weak));
     Ok(())
+}
+
+/// Where all is encrypted nothing in the clear passes, and that counts as proof.
+fn encrypting(context: &Context, folder: &Path) -> Res<()> {
+    let place = folder.join("encrypting");
+    std::fs::create_dir_all(&place).map_err(|e| e.to_string())?;
+    let mut setup = Setup::new(&context.binary, &place)
+        .policy("enabled", "enabled")
+        .config("[encryption]\nrequired = true\n[dialects]\nmin = \"3.0\"\n");
+    setup.smb1 = false;
+    let server = setup.start()?;
+    let at = format!("127.0.0.1:{}", server.port);
+    let mut c = command(&context.binary, &["scan", &at, "--prove", "--user", USER]);
+    c.args(["--json", "--quick", "--fail-on", "not-enforced"]);
+    c.env("COUNTERSIGN_PASSWORD", PASSWORD);
+    let out = run_program(c, LIMIT)?;
+    server.stop()?;
+    let value: Value = serde_json::from_str(&out.stdout).map_err(|e| e.to_string())?;
+    let proofs = value.pointer("/0/proof").and_then(Value::as_array);
+    let refused = |proof: &&Value| {
+        ["unsigned_request", "bad_signature", "unsigned_client"]
+            .iter()
+            .all(|key| proof.get(key).and_then(Value::as_str) == Some("refused"))
+    };
+    let count = proofs.map_or(0, |all| all.iter().filter(refused).count());
+    if out.ok() && count == 3 {
+        Ok(())
+    } else {
+        Err(out.stdout)
+    }
 }
 
 /// Nothing but the array on standard output, a report with an error for each.

@@ -123,8 +123,9 @@ pub(super) fn told(proof: &Proof) -> String {
 
 pub(super) fn summary(totals: &Totals) -> String {
     format!(
-        "{} hosts, {} answered, {} without required signing, {} with SMB1\n",
+        "{} {}, {} answered, {} without required signing, {} with SMB1\n",
         totals.hosts,
+        if totals.hosts == 1 { "host" } else { "hosts" },
         totals.answered(),
         totals.enabled.saturating_add(totals.disabled),
         totals.smb1,
