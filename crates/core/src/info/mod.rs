@@ -3,7 +3,7 @@
 //!
 //! A query goes: [`file_source`] says which call the class needs, [`file()`],
 //! `streams`, `names`, `eas` or [`volume()`] make the bytes, and [`Info::fit`]
-//! applies the rule about buffers that are too small. A set goes: [`mod@set`]
+//! applies the rule about buffers that are too small. A set goes: `set`
 //! decodes to the [`FsCall`](countersign_fs::FsCall) to make.
 
 mod directory;

@@ -1,10 +1,10 @@
 //! The SMB1 front end (NT LM 0.12), [MS-CIFS] 3.3 and [MS-SMB] 3.3.
 //!
-//! [`front`] takes frames: the gate numbers and verifies them, each becomes a
+//! `front` takes frames: the gate numbers and verifies them, each becomes a
 //! task, its replies leave through the gate. A task carries out the commands
-//! of its message's AndX chain ([`dispatch`]); commands are async functions
-//! polled by hand ([`request`] says how to write one). What the connection
-//! holds is in [`state`].
+//! of its message's AndX chain (`dispatch`); commands are async functions
+//! polled by hand (`request` says how to write one). What the connection
+//! holds is in `state`.
 
 mod close;
 mod directory;

@@ -1,7 +1,7 @@
 //! SMB1 (NT LM 0.12) as a client speaks it: [MS-CIFS] 3.2 and [MS-SMB] 3.2.
 //!
 //! A call becomes one request or several, one behind the other; what is to be
-//! done with a reply is a closure kept with the request ([`exchange`]). Every
+//! done with a reply is a closure kept with the request (`exchange`). Every
 //! message passes the gate, which numbers, signs and verifies.
 
 mod exchange;
