@@ -218,9 +218,9 @@ impl Protocol for Smb1 {
 
     fn handle_timeout(&mut self, link: &mut Link, now: Now) {
         self.now = now;
-        if !self
+        if self
             .next_timeout(link)
-            .is_some_and(|due| due <= now.monotonic)
+            .is_none_or(|due| due > now.monotonic)
         {
             return;
         }

@@ -213,7 +213,7 @@ impl Smb2 {
         let Answer::Opened(opened) = self.open_answer(link, facts, create, cancelled)? else {
             return Err(malformed("CREATE"));
         };
-        let both = listing(first).and_then(|mut found| {
+        let both = listing(first).map(|mut found| {
             // What is wrong with the second part is told when it is asked for again.
             if !found.end
                 && let Ok(more) = listing(second)
@@ -221,7 +221,7 @@ impl Smb2 {
                 found.entries.extend(more.entries);
                 found.end = more.end;
             }
-            Ok(found)
+            found
         });
         match both {
             Ok(listing) => Ok(Answer::ListStarted { opened, listing }),

@@ -201,10 +201,13 @@ impl Old {
     }
 }
 
+/// What answers a client's messages, if it does.
+type Script = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>>>;
+
 /// A client of such a server.
 struct Visit {
     engine: Engine,
-    server: Box<dyn FnMut(&[u8]) -> Option<Vec<u8>>>,
+    server: Script,
     events: VecDeque<Event>,
 }
 
