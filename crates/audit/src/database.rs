@@ -4,32 +4,49 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+use serde::{Deserialize, Serialize};
 
+use crate::prune::{self, DAY, KeepLimits};
 use crate::record::{Counts, Note, Outcome, Row, Way};
 
 /// Version of the schema, SQLite's `user_version`.
-pub const SCHEMA: i64 = 1;
+pub const SCHEMA: i64 = 2;
 /// How long a statement waits for another server's.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Seconds of a day.
-const DAY: u64 = 86_400;
+/// Bytes of the write-ahead log that are kept for the next one.
+const JOURNAL: i64 = 16 << 20;
 
-/// How much is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeepLimits {
-    /// Days a record is kept. Default 90.
-    pub days: u32,
-    /// Records kept; beyond it the oldest days go. One is a peer's way of coming on
-    /// one day. Default 200,000 (about 60 MB).
-    pub records: u64,
+/// What should have been recorded and was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Losses {
+    /// Notes and events that did not fit into the queue.
+    pub dropped: u64,
+    /// Notes and events that could not be written.
+    pub failed: u64,
 }
 
-impl Default for KeepLimits {
-    fn default() -> Self {
-        Self {
-            days: 90,
-            records: 200_000,
+impl Losses {
+    /// Something was lost.
+    pub fn any(&self) -> bool {
+        self.dropped > 0 || self.failed > 0
+    }
+
+    /// The sum.
+    #[must_use]
+    pub fn plus(self, other: Losses) -> Losses {
+        Losses {
+            dropped: self.dropped.saturating_add(other.dropped),
+            failed: self.failed.saturating_add(other.failed),
+        }
+    }
+
+    /// What is here and not in an earlier count.
+    #[must_use]
+    pub(crate) fn since(self, before: Losses) -> Losses {
+        Losses {
+            dropped: self.dropped.saturating_sub(before.dropped),
+            failed: self.failed.saturating_sub(before.failed),
         }
     }
 }
@@ -58,10 +75,25 @@ pub enum DatabaseError {
     },
 }
 
+impl DatabaseError {
+    /// What is in the file is no database, or a damaged one.
+    pub fn is_damage(&self) -> bool {
+        let DatabaseError::Sqlite { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+    }
+}
+
 /// An open database.
 pub struct Database {
     path: PathBuf,
     connection: Connection,
+    /// Schema of the file as it was when it was opened.
+    schema: i64,
 }
 
 const TABLES: &str = "
@@ -83,16 +115,26 @@ CREATE TABLE IF NOT EXISTS seen (
 CREATE INDEX IF NOT EXISTS seen_last ON seen (last_seen);
 ";
 
-const COLUMNS: &str = "address, machine, user, identity, dialect, offered, can_sign, insists,
+/// Schema 2: what was lost, day by day.
+const SECOND: &str = "
+CREATE TABLE IF NOT EXISTS lost (
+  day INTEGER NOT NULL PRIMARY KEY,
+  dropped INTEGER NOT NULL, failed INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+/// The columns that make a way.
+pub(crate) const COLUMNS: &str =
+    "address, machine, user, identity, dialect, offered, can_sign, insists,
   announced, key, signing_required, algorithm, cipher, authentication, outcome, reason,
   exception";
 
 /// SQLite's integers are signed.
-fn integer(number: u64) -> i64 {
+pub(crate) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn natural(number: i64) -> u64 {
+pub(crate) fn natural(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
@@ -108,17 +150,32 @@ impl Database {
         };
         private(path);
         let connection = Connection::open(path).map_err(failed)?;
-        let database = Self::over(path, connection)?;
-        database
-            .connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
-            .map_err(failed)?;
-        database.connection.execute_batch(TABLES).map_err(failed)?;
-        database
-            .connection
-            .pragma_update(None, "user_version", SCHEMA)
-            .map_err(failed)?;
+        let mut database = Self::over(path, connection)?;
+        database.prepare().map_err(failed)?;
         Ok(database)
+    }
+
+    /// Makes the tables, or those that an earlier version did not have; two servers that
+    /// start at once do it one after the other.
+    fn prepare(&mut self) -> rusqlite::Result<()> {
+        self.connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")?;
+        self.connection
+            .pragma_update(None, "journal_size_limit", JOURNAL)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if found < 1 {
+            transaction.execute_batch(TABLES)?;
+        }
+        if found < 2 {
+            transaction.execute_batch(SECOND)?;
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+        }
+        transaction.commit()?;
+        self.schema = found.max(SCHEMA);
+        Ok(())
     }
 
     /// Opens it for reading, also while it is written.
@@ -156,7 +213,24 @@ impl Database {
         Ok(Self {
             path: path.to_owned(),
             connection,
+            schema: found,
         })
+    }
+
+    /// Whether all of it can be read.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), DatabaseError> {
+        let said: String = self
+            .connection
+            .pragma_query_value(None, "quick_check", |row| row.get(0))
+            .map_err(|error| self.failed(error))?;
+        if said == "ok" {
+            return Ok(());
+        }
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        Err(self.failed(rusqlite::Error::SqliteFailure(code, Some(said))))
     }
 
     fn failed(&self, source: rusqlite::Error) -> DatabaseError {
@@ -171,13 +245,39 @@ impl Database {
     /// # Errors
     /// When they cannot be written.
     pub fn write(&mut self, notes: &[Note]) -> Result<(), DatabaseError> {
-        self.try_write(notes).map_err(|error| self.failed(error))
+        self.write_with(notes, 0, Losses::default())
     }
 
-    fn try_write(&mut self, notes: &[Note]) -> rusqlite::Result<()> {
+    /// The same, and what was lost until `at`.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write_with(
+        &mut self,
+        notes: &[Note],
+        at: u64,
+        lost: Losses,
+    ) -> Result<(), DatabaseError> {
+        self.try_write(notes, at, lost)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn try_write(&mut self, notes: &[Note], at: u64, lost: Losses) -> rusqlite::Result<()> {
         let transaction = self
             .connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        if lost.any() {
+            transaction.execute(
+                "INSERT INTO lost (day, dropped, failed) VALUES (?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET dropped = dropped + excluded.dropped,
+                   failed = failed + excluded.failed",
+                [
+                    integer(at / DAY),
+                    integer(lost.dropped),
+                    integer(lost.failed),
+                ],
+            )?;
+        }
         {
             let mut statement = transaction.prepare_cached(&format!(
                 "INSERT INTO seen (day, {COLUMNS}, first_seen, last_seen, connections,
@@ -227,35 +327,44 @@ impl Database {
         transaction.commit()
     }
 
-    /// Forgets what is too old or too much; gives how many records went.
+    /// Forgets what is too old, too many or too much; gives how many records went.
+    /// Without a time nothing is too old.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn prune(&mut self, now: u64, limits: &KeepLimits) -> Result<u64, DatabaseError> {
-        self.try_prune(now, limits)
+    pub fn prune(&mut self, now: Option<u64>, limits: &KeepLimits) -> Result<u64, DatabaseError> {
+        prune::prune(&mut self.connection, now, limits).map_err(|error| self.failed(error))
+    }
+
+    /// What was lost since a time (its whole first day).
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn lost(&self, since: u64) -> Result<Losses, DatabaseError> {
+        if self.schema < 2 {
+            return Ok(Losses::default());
+        }
+        self.connection
+            .query_row(
+                "SELECT coalesce(sum(dropped), 0), coalesce(sum(failed), 0) FROM lost
+                 WHERE day >= ?1",
+                [integer(since / DAY)],
+                |row| {
+                    Ok(Losses {
+                        dropped: natural(row.get(0)?),
+                        failed: natural(row.get(1)?),
+                    })
+                },
+            )
             .map_err(|error| self.failed(error))
     }
 
-    fn try_prune(&mut self, now: u64, limits: &KeepLimits) -> rusqlite::Result<u64> {
-        let oldest = (now / DAY).saturating_sub(u64::from(limits.days));
-        let mut gone = self
-            .connection
-            .execute("DELETE FROM seen WHERE day < ?1", [integer(oldest)])?;
-        let count: i64 = self
-            .connection
-            .query_row("SELECT count(*) FROM seen", [], |row| row.get(0))?;
-        let excess = natural(count).saturating_sub(limits.records);
-        if excess > 0 {
-            // Whole records, the longest unseen first.
-            gone = gone.saturating_add(self.connection.execute(
-                &format!(
-                    "DELETE FROM seen WHERE (day, {COLUMNS}) IN
-                       (SELECT day, {COLUMNS} FROM seen ORDER BY last_seen LIMIT ?1)"
-                ),
-                [integer(excess)],
-            )?);
-        }
-        Ok(gone as u64)
+    /// Bytes it uses.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn used(&self) -> Result<u64, DatabaseError> {
+        prune::used(&self.connection).map_err(|error| self.failed(error))
     }
 
     /// The ways seen since a time (seconds since 1970), each once, the last seen first.
@@ -322,10 +431,7 @@ impl Database {
     /// # Errors
     /// When they cannot be counted.
     pub fn records(&self) -> Result<u64, DatabaseError> {
-        self.connection
-            .query_row("SELECT count(*) FROM seen", [], |row| row.get::<_, i64>(0))
-            .map(natural)
-            .map_err(|error| self.failed(error))
+        prune::records(&self.connection).map_err(|error| self.failed(error))
     }
 }
 

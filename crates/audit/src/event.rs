@@ -143,9 +143,16 @@ pub fn events_of(at_ms: u64, way: &Way, switches: &Switches) -> Vec<AuditEvent> 
     );
     // Every implementation of SMB 2 and 3 must sign; one that was told to and did not, cannot.
     let cannot_sign = match way.dialect.as_str() {
+        // Where signing is required, an SMB1 client's next message shows whether it can,
+        // whatever it says.
         "smb1" => {
-            way.outcome == Outcome::Accepted && way.announced && !way.can_sign && !way.insists
-                || way.reason == "no-key-under-required"
+            let silent = !way.can_sign && !way.insists;
+            match way.outcome {
+                Outcome::Accepted => way.announced && silent && !way.signing_required,
+                Outcome::Refused => {
+                    way.reason == "no-key-under-required" || silent && way.reason == "bad-signature"
+                }
+            }
         }
         _ => matches!(
             way.reason.as_str(),

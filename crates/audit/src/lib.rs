@@ -6,21 +6,28 @@
 //! open the same file with [`Database::open`] while it is written.
 #![forbid(unsafe_code)]
 
+mod client_event;
 mod database;
 mod event;
+mod printable;
+mod prune;
 mod record;
 mod report;
 mod sink;
+mod store;
 pub mod time;
 mod what_if;
 mod writer;
 
-pub use database::{Database, DatabaseError, KeepLimits, SCHEMA};
+pub use client_event::{ClientSwitches, ServerSeen, client_events};
+pub use database::{Database, DatabaseError, Losses, SCHEMA};
 pub use event::{AuditEvent, Severity, Switches, events_of};
+pub use printable::printable;
+pub use prune::KeepLimits;
 pub use record::{Counts, DIALECTS, Note, Outcome, Row, Way, dialect_rank};
-pub use report::{Format, Peer, Protection, Report};
+pub use report::{Peer, Protection, Report};
 pub use sink::{Sink, SinkConfig, Syslog};
-pub use what_if::{Affected, Answer, Change, ChangeError, Cost, Standing, what_if};
+pub use what_if::{Affected, Answer, Change, ChangeError, Cost, Standing, once_each, what_if};
 pub use writer::{Feed, Writer, WriterConfig};
 
 /// Seconds since 1970.

@@ -5,21 +5,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::database::Losses;
+use crate::printable;
 use crate::record::{Counts, DIALECTS, Outcome, Row};
 use crate::time::rfc3339;
-
-/// How a report is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Columns for people.
-    Table,
-    /// One JSON object.
-    Json,
-    /// RFC 4180.
-    Csv,
-    /// One page with a chart, nothing loaded from elsewhere.
-    Html,
-}
 
 /// How a peer's traffic is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -120,6 +109,8 @@ pub struct Report {
     pub peers: Vec<Peer>,
     /// Number of peers by protection.
     pub totals: BTreeMap<&'static str, usize>,
+    /// What should have been recorded in the span and was not.
+    pub lost: Losses,
 }
 
 /// `None`: no session of it has ended yet, and nothing is agreed.
@@ -220,9 +211,28 @@ impl Report {
             until,
             peers,
             totals,
+            lost: Losses::default(),
         }
     }
 
+    /// The same with what was lost.
+    #[must_use]
+    pub fn with_losses(mut self, lost: Losses) -> Report {
+        self.lost = lost;
+        self
+    }
+
+    /// A sentence on what was lost; nothing: all is there.
+    pub fn lost_in_words(&self) -> Option<String> {
+        self.lost.any().then(|| {
+            format!(
+                "Not complete: {} notes did not fit into the queue, {} could not be written.",
+                self.lost.dropped, self.lost.failed
+            )
+        })
+    }
+
+    const PROTECTION: usize = 4;
     const HEAD: [&'static str; 12] = [
         "address",
         "machine",
@@ -297,8 +307,8 @@ impl Report {
         let mut rows = String::new();
         for peer in &self.peers {
             rows.push_str("<tr>");
-            for cell in Self::cells(peer) {
-                let class = if cell == peer.protection.name() {
+            for (at, cell) in Self::cells(peer).into_iter().enumerate() {
+                let class = if at == Self::PROTECTION {
                     format!(" class=\"{}\"", peer.protection.name())
                 } else {
                     String::new()
@@ -318,16 +328,20 @@ impl Report {
             .collect();
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+             <meta http-equiv=\"Content-Security-Policy\" \
+             content=\"default-src 'none'; style-src 'unsafe-inline'\">\
              <title>SMB peers</title>\n<style>body{{font:14px/1.4 system-ui,sans-serif;margin:2em;\
              color:#222}}table{{border-collapse:collapse}}th,td{{padding:.25em .7em;\
              border-bottom:1px solid #ddd;text-align:left;white-space:nowrap}}\
              text{{font:13px system-ui,sans-serif}}{styles}</style></head><body>\n\
-             <h1>SMB peers</h1>\n<p>Seen from {} to {}: {} peers.</p>\n{}\n\
+             <h1>SMB peers</h1>\n<p>Seen from {} to {}: {} peers.{}</p>\n{}\n\
              <table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table>\n\
              </body></html>\n",
             rfc3339(self.since),
             rfc3339(self.until),
             self.peers.len(),
+            self.lost_in_words()
+                .map_or_else(String::new, |words| format!(" {words}")),
             self.chart()
         )
     }
@@ -407,13 +421,6 @@ impl Report {
     }
 }
 
-/// What peers say must not reach a terminal, a table or a page as it is.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .collect()
-}
-
 fn html_text(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -422,20 +429,28 @@ fn html_text(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
             other => out.push(other),
         }
     }
     out
 }
 
-/// A cell that begins like a formula would be one in a spreadsheet.
+/// A cell that begins like a formula would be one in a spreadsheet, also behind spaces,
+/// and also where the program splits lines at other characters than commas.
 fn csv_cell(text: &str) -> String {
-    let text = if text.len() > 1 && text.starts_with(['=', '+', '-', '@']) {
+    let formula = |c: char| {
+        matches!(
+            c,
+            '=' | '+' | '-' | '@' | '\u{FF1D}' | '\u{FF0B}' | '\u{FF0D}' | '\u{FF20}'
+        )
+    };
+    let text = if text.len() > 1 && text.trim_start().starts_with(formula) {
         format!("'{text}")
     } else {
         text.to_owned()
     };
-    if text.contains(['"', ',', '\r', '\n']) {
+    if text.contains(['"', ',', ';', '\t', '\r', '\n', '|']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
         text

@@ -4,9 +4,10 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::event::AuditEvent;
+use crate::printable;
 use crate::time::rfc3339_ms;
 
 /// Facility of the messages: security/authorization (10).
@@ -17,6 +18,8 @@ const PROGRAM: &str = "countersign";
 const STRUCTURED: &str = "audit@32473";
 /// How long a local socket may take.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// One that did not take a message in time gets none for so long: others wait behind it.
+const REST: Duration = Duration::from_secs(5);
 
 /// A syslog to send to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,8 @@ pub struct Sink {
     host: String,
     local: Option<UnixDatagram>,
     udp: Option<UdpSocket>,
+    /// Local sockets that did not take a message in time, and until when they rest.
+    resting: Vec<(PathBuf, Instant)>,
 }
 
 impl Sink {
@@ -65,6 +70,7 @@ impl Sink {
             },
             local: None,
             udp: None,
+            resting: Vec::new(),
         }
     }
 
@@ -96,6 +102,11 @@ impl Sink {
     }
 
     fn send_local(&mut self, path: &Path, message: &[u8]) -> io::Result<()> {
+        let now = Instant::now();
+        self.resting.retain(|(_, until)| *until > now);
+        if self.resting.iter().any(|(resting, _)| resting == path) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let socket = match self.local.take() {
             Some(socket) => socket,
             None => {
@@ -106,6 +117,14 @@ impl Sink {
         };
         let sent = socket.send_to(message, path);
         self.local = Some(socket);
+        if let Err(error) = &sent
+            && matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+            )
+        {
+            self.resting.push((path.to_owned(), now + REST));
+        }
         sent.map(|_| ())
     }
 
@@ -130,13 +149,6 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(format!("{line}\n").as_bytes())
-}
-
-/// What peers send must not forge lines.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .collect()
 }
 
 /// RFC 5424 6.
@@ -266,6 +278,19 @@ mod tests {
         remote.write(&event("u")).unwrap();
         let n = udp.recv(&mut buffer).unwrap();
         assert!(buffer[..n].starts_with(b"<85>1 "));
+        // Somebody who does not read: one message waits, those behind it do not.
+        let full = folder.path().join("full");
+        let _deaf = UnixDatagram::bind(&full).unwrap();
+        let mut deaf = Sink::new(SinkConfig {
+            syslog: Some(Syslog::Local(full)),
+            ..SinkConfig::default()
+        });
+        while deaf.write(&event("u")).is_ok() {}
+        let begun = Instant::now();
+        for _ in 0..100 {
+            assert!(deaf.write(&event("u")).is_err());
+        }
+        assert!(begun.elapsed() < PATIENCE * 3, "{:?}", begun.elapsed());
         // Nobody listens: an error, and no panic.
         let mut nobody = Sink::new(SinkConfig {
             syslog: Some(Syslog::Local(folder.path().join("none"))),

@@ -7,7 +7,8 @@
 )]
 
 use countersign_audit::{
-    Change, Counts, Outcome, Protection, Report, Row, Standing, Switches, Way, events_of, what_if,
+    Change, Counts, Losses, Outcome, Protection, Report, Row, Standing, Switches, Way, events_of,
+    once_each, what_if,
 };
 use countersign_policy::{Exception, Setting, Settings, Value};
 
@@ -60,6 +61,7 @@ fn row(user: &str, dialect: &str, change: impl FnOnce(&mut Way, &mut Counts)) ->
 fn standing() -> Standing {
     Standing {
         settings: Settings::default().with(Setting::ServerIfClientAgrees, Value::Enabled),
+        undefined: Settings::default(),
         declined: false,
         exceptions_allowed: true,
         exceptions: Vec::new(),
@@ -210,6 +212,127 @@ fn a_silent_peer_is_certain_once_a_refusal_showed_that_it_does_not_sign() {
 }
 
 #[test]
+fn a_silent_peer_that_signed_when_it_had_to_starts_to_sign() {
+    let quiet = row("quiet", "smb1", |_, _| {});
+    // The same peer on a day on which the policy required it: it did not offer, and signed.
+    let signed = row("quiet", "smb1", |way, counts| {
+        way.signing_required = true;
+        way.reason = "policy-requires".to_owned();
+        (counts.signed, counts.clear) = (1, 0);
+    });
+    let change = ["server-always=enabled".parse().unwrap()];
+    let answer = what_if(&[quiet.clone(), signed.clone()], &standing(), &change, 1);
+    assert_eq!(names(&answer.start_signing), ["quiet"]);
+    assert!(answer.start_signing[0].certain && answer.cut_off.is_empty());
+    assert_eq!(answer.start_signing[0].connections, 2, "those in clear");
+    // The latest word counts: today it was turned away because it did not sign.
+    let mut refused = row("quiet", "smb1", |way, _| {
+        way.outcome = Outcome::Refused;
+        way.reason = "bad-signature".to_owned();
+    });
+    refused.last_seen = 9;
+    let answer = what_if(&[quiet, signed, refused], &standing(), &change, 1);
+    assert_eq!(names(&answer.cut_off), ["quiet"]);
+    assert!(answer.cut_off[0].certain);
+}
+
+#[test]
+fn a_peer_that_was_never_told_may_start_to_sign() {
+    let mut standing = standing();
+    standing
+        .settings
+        .set(Setting::ServerIfClientAgrees, Value::Disabled);
+    let untold = row("untold", "smb1", |way, _| way.announced = false);
+    let told = row("told", "smb1", |_, _| {});
+    let able = row("able", "smb1", |way, _| way.can_sign = true);
+    let rows = [untold, told, able];
+    let change = ["server-if-client-agrees=enabled".parse().unwrap()];
+    let answer = what_if(&rows, &standing, &change, 1);
+    assert_eq!(names(&answer.start_signing), ["able", "untold"]);
+    for one in &answer.start_signing {
+        assert_eq!(one.certain, one.user.ends_with("able"));
+        assert_eq!(one.reason, "both-agree");
+    }
+    assert_eq!(answer.unaffected, 1);
+}
+
+#[test]
+fn who_would_no_longer_have_to_sign_is_named() {
+    let mut standing = standing();
+    standing.settings.set(Setting::ServerAlways, Value::Enabled);
+    let signs = |user, insists| {
+        row(user, "3.1.1", |way, counts| {
+            way.signing_required = true;
+            way.insists = insists;
+            (counts.signed, counts.clear) = (2, 0);
+        })
+    };
+    let rows = [signs("seven", false), signs("eleven", true)];
+    let change = ["server-always=disabled".parse().unwrap()];
+    let answer = what_if(&rows, &standing, &change, 1);
+    assert_eq!(names(&answer.stop_signing), ["seven"]);
+    assert_eq!((answer.unaffected, answer.cut_off.len()), (1, 0));
+}
+
+#[test]
+fn not_defined_means_what_would_come_to_be_in_force() {
+    let change = ["server-always=not-defined".parse().unwrap()];
+    for (below, cut_off) in [
+        (Value::Enabled, 2),
+        (Value::Disabled, 0),
+        (Value::NotDefined, 0),
+    ] {
+        let mut standing = standing();
+        standing.undefined.set(Setting::ServerAlways, below);
+        let answer = what_if(&rows(), &standing, &change, 1000);
+        assert_eq!(answer.cut_off.len(), cut_off, "{below:?}");
+    }
+}
+
+#[test]
+fn nothing_is_asked_twice() {
+    let changes = |text: &str| -> Vec<Change> {
+        text.split_whitespace()
+            .map(|one| one.parse().unwrap())
+            .collect()
+    };
+    assert!(once_each(&changes("smb1=off guest=off server-always=enabled")).is_ok());
+    for twice in [
+        "smb1=off smb1=off",
+        "min-dialect=3.0 guest=off min-dialect=2.1",
+        "server-always=enabled server-always=disabled",
+    ] {
+        assert!(once_each(&changes(twice)).is_err(), "{twice}");
+    }
+}
+
+#[test]
+fn many_peers_are_judged_in_time() {
+    let mut standing = standing();
+    let exception = Exception {
+        id: "1".to_owned(),
+        client: "192.0.2.0/24".parse().unwrap(),
+        account: None,
+        machine: None,
+        shares: Vec::new(),
+        until: 2000,
+        reason: "x".to_owned(),
+        read_only: false,
+        no_ipc: false,
+        guests: false,
+    };
+    standing.exceptions = vec![exception; 100];
+    let rows: Vec<Row> = (0..20_000)
+        .map(|n| row(&format!("u{n}"), "smb1", |_, _| {}))
+        .collect();
+    let begun = std::time::Instant::now();
+    let change = ["server-always=enabled".parse().unwrap()];
+    let answer = what_if(&rows, &standing, &change, 1000);
+    assert_eq!(answer.cut_off.len(), 20_000);
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn an_exception_keeps_its_peer() {
     let mut standing = standing();
     standing.exceptions.push(Exception {
@@ -283,6 +406,13 @@ fn a_report_in_every_form() {
     assert_eq!((head.len(), table.len()), (12, 9));
     let csv = report.csv();
     assert_eq!(csv.lines().count(), 10);
+    assert!(report.lost_in_words().is_none());
+    let lost = report.clone().with_losses(Losses {
+        dropped: 7,
+        failed: 0,
+    });
+    assert!(lost.html().contains("7 notes did not fit"));
+    assert_eq!(serde_json::to_value(&lost).unwrap()["lost"]["dropped"], 7);
     assert!(
         csv.contains(",'=EVIL,\"SERVER\\=cmd,\"\"<script>\"\"\u{FFFD}\","),
         "{csv}"
@@ -292,6 +422,41 @@ fn a_report_in_every_form() {
     assert!(html.contains("<svg") && html.matches("<rect").count() >= 8);
     for loaded in ["src=", "href=", "@import", "url("] {
         assert!(!html.contains(loaded), "{loaded}");
+    }
+}
+
+#[test]
+fn no_cell_is_a_formula_in_any_program() {
+    for evil in [
+        "=1+1",
+        "+1",
+        "-1+2",
+        "@SUM(A1)",
+        " =1+1",
+        "\t=1",
+        "\u{FF1D}1+1",
+        "a;=1+1",
+        "a\t=1",
+        "a|=1",
+        "\"=1",
+        "a\r\n=1",
+    ] {
+        let one = row("x", "3.0", |way, _| {
+            way.machine = evil.to_owned();
+            way.user = String::new();
+        });
+        let csv = Report::of(&[one], 0, 1).csv();
+        assert_eq!(csv.lines().count(), 2, "{evil:?}: {csv}");
+        let line = csv.lines().nth(1).unwrap();
+        let cell = line.strip_prefix("10.0.0.1,").unwrap();
+        let first = cell.trim_start_matches('"').chars().next().unwrap();
+        assert!(
+            !matches!(first, '=' | '+' | '-' | '@' | ' ' | '\u{FF1D}'),
+            "{evil:?}: {cell}"
+        );
+        if evil.contains([';', '|']) {
+            assert!(cell.starts_with('"'), "{evil:?}: {cell}");
+        }
     }
 }
 
@@ -314,6 +479,18 @@ fn events_have_windows_names_and_ids() {
     let rows = rows();
     assert_eq!(ids(&rows[0], &all), [smb1, signing, encryption]);
     assert_eq!(ids(&rows[0], &Switches::default()), [smb1, signing]);
+    // Where signing is required its next message shows it, not what it offers.
+    let required = |outcome, reason: &str| {
+        row("old", "smb1", |way, _| {
+            way.signing_required = true;
+            way.outcome = outcome;
+            way.reason = reason.to_owned();
+        })
+    };
+    let held = required(Outcome::Accepted, "policy-requires");
+    assert_eq!(ids(&held, &Switches::default()), [smb1]);
+    let caught = required(Outcome::Refused, "bad-signature");
+    assert_eq!(ids(&caught, &Switches::default()), [smb1, signing]);
     assert_eq!(ids(&rows[4], &all), []);
     assert_eq!(ids(&rows[6], &Switches::default()), [guest]);
     let none = Switches {

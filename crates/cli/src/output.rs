@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// A character that acts in a name a client gave must not reach the terminal.
+pub(crate) use countersign_audit::printable;
 use serde::Serialize;
 
 /// Exit code of a command whose reader has gone: 128 and the number of SIGPIPE.
@@ -103,13 +105,6 @@ pub(crate) fn span(seconds: u64) -> String {
 pub(crate) fn date(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     countersign_wire::civil::rfc3339(seconds).replacen('T', " ", 1)
-}
-
-/// A control character in a name a client gave must not reach the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .collect()
 }
 
 #[cfg(test)]

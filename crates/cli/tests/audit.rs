@@ -71,6 +71,13 @@ fn who_came_is_reported_and_what_if_has_its_contract() {
     for wrong in [
         &["audit", "what-if"][..],
         &["audit", "what-if", "smb1=on"],
+        &["audit", "what-if", "smb1=off", "smb1=off"],
+        &[
+            "audit",
+            "what-if",
+            "server-always=enabled",
+            "server-always=disabled",
+        ],
         &[
             "audit",
             "what-if",
@@ -279,4 +286,392 @@ fn the_local_policy_switches_events() {
     good(scene.run(&["policy", "set", "audit-smb1-access=enabled"]));
     assert!(comes(&port, "NT1", "sign"));
     assert_eq!(events(), 2);
+}
+
+#[test]
+fn a_live_session_is_known_and_a_killed_server_leaves_what_it_knew() {
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n");
+    let (server, port) = scene.start();
+    let mut held = Client::start(&port, "SMB3_11", &["--client-protection", "off"]);
+    assert!(held.works());
+    let ask = ["audit", "what-if", "server-always=enabled", "--json"];
+    let bytes = || {
+        let answer = json(&good(scene.run(&ask)));
+        let one = &answer["start_signing"][0];
+        assert_eq!(one["connections"], 1, "{answer}");
+        assert_eq!(one["cost"]["bytes"], one["bytes"]);
+        one["bytes"].as_u64().unwrap()
+    };
+    let first = bytes();
+    assert!(first > 100, "{first}: the session lives");
+    let report = ["audit", "report", "--format", "json"];
+    let peer = || json(&good(scene.run(&report)))["peers"][0].clone();
+    assert_eq!(peer()["protection"], "unsigned");
+    assert_eq!(peer()["clear"], 1);
+    assert!(held.works());
+    let second = bytes();
+    assert!(second > first, "{second} after {first}");
+    assert_eq!(peer()["clear"], 1, "it is counted once");
+    server.end("-KILL");
+    assert_eq!(bytes(), second, "nothing of it was lost");
+    // The next server goes on with the file.
+    let (server, port) = scene.start();
+    assert!(comes(&port, "SMB3_11", "off"));
+    assert_eq!(
+        json(&good(scene.run(&report)))["peers"][0]["connections"],
+        2
+    );
+    drop(server);
+}
+
+#[test]
+fn a_server_serves_whatever_becomes_of_its_records() {
+    // Damaged: put aside, and begun anew.
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n");
+    let audit = scene.folder.path().join("state/audit.db");
+    fs::create_dir(scene.folder.path().join("state")).unwrap();
+    fs::write(&audit, "no database, certainly not, by no means").unwrap();
+    let damaged = bad(scene.run(&["audit", "report"]), 1);
+    assert!(damaged.contains("damaged"), "{damaged}");
+    let (server, port) = scene.start();
+    assert!(comes(&port, "SMB3_11", "off"));
+    assert!(good(scene.run(&["audit", "report"])).contains("1 peers since"));
+    assert!(server.log().contains("put aside"), "{}", server.log());
+    drop(server);
+    // Not to be written at all: it says so, and writes when it can again.
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{end}", audit.display()));
+    }
+    fs::create_dir(&audit).unwrap();
+    let (server, port) = scene.start();
+    assert!(comes(&port, "SMB3_11", "off"));
+    let told = bad(scene.run(&["audit", "report"]), 1);
+    assert!(told.contains("has not written all it has seen"), "{told}");
+    assert!(server.log().contains("the audit cannot be written"));
+    fs::remove_dir(&audit).unwrap();
+    until("it writes again", || {
+        let output = scene.run(&["audit", "report"]);
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("1 peers since")
+    });
+}
+
+#[test]
+fn without_the_audit_changes_are_reported_all_the_same() {
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n[audit]\nenabled = false\n");
+    let (_server, port) = scene.start();
+    good(scene.run(&["policy", "set", "server-always=enabled"]));
+    assert!(comes(&port, "SMB3_11", "sign"));
+    until("the change is reported", || {
+        let history = json(&good(scene.run(&["policy", "history", "--json"])));
+        history["effects"][0]["first-connection-ms"].is_u64()
+    });
+    assert!(!scene.folder.path().join("state/audit.db").exists());
+}
+
+#[test]
+fn every_change_is_reported_with_what_it_was() {
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n");
+    let (server, _port) = scene.start();
+    let others = |cause: &str| -> Vec<String> {
+        let history = json(&good(scene.run(&["policy", "history", "--json"])));
+        history["effects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["cause"] == cause)
+            .flat_map(|one| one["others"].as_array().unwrap().clone())
+            .map(|one| one.as_str().unwrap().to_owned())
+            .collect()
+    };
+    good(scene.run(&["policy", "set", "audit-smb1-access=disabled"]));
+    until("the switch", || {
+        others("local policy") == ["audit-smb1-access=off (was on)"]
+    });
+    let config = fs::read_to_string(&scene.file).unwrap();
+    fs::write(
+        &scene.file,
+        config.replace("smb1 = true", "smb1 = false\nmin = \"3.0\"")
+            + "[encryption]\nrequired = true\n",
+    )
+    .unwrap();
+    until("the configuration", || {
+        let mut all = others("configuration");
+        all.sort();
+        all == [
+            "encryption-required=on (was off)",
+            "min-dialect=3.0 (was 2.0.2)",
+            "smb1=off (was on)",
+        ]
+    });
+    let add = [
+        "exception",
+        "add",
+        "--client",
+        "10.0.0.1",
+        "--until",
+        "2999-01-01",
+        "--reason",
+        "x",
+    ];
+    good(scene.run(&add));
+    good(scene.run(&["exception", "remove", "1"]));
+    until("the exceptions", || {
+        others("exceptions")
+            == [
+                "exception 1 is in force",
+                "exception 1 is not in force any more",
+            ]
+    });
+    // Reading the same again is no change.
+    let count = || {
+        let history = json(&good(scene.run(&["policy", "history", "--json"])));
+        history["effects"].as_array().unwrap().len()
+    };
+    let before = count();
+    let reloads = server.log().matches("configuration reloaded").count();
+    server.signal("-HUP");
+    until("it is read again", || {
+        server.log().matches("configuration reloaded").count() > reloads
+    });
+    assert_eq!(count(), before);
+}
+
+#[test]
+fn simultaneous_changes_come_one_after_the_other() {
+    let scene = Site::new("[policy]\nprofile = \"balanced\"\n");
+    let (server, port) = scene.start();
+    let config = fs::read_to_string(&scene.file).unwrap();
+    let settings = ["server-always", "server-if-client-agrees"];
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let scene = &scene;
+            scope.spawn(move || {
+                for n in 0..6 {
+                    let value = if (thread + n) % 2 == 0 {
+                        "enabled"
+                    } else {
+                        "disabled"
+                    };
+                    let one = format!("{}={value}", settings[thread % 2]);
+                    good(scene.run(&["policy", "set", &one]));
+                }
+            });
+        }
+        let (scene, config) = (&scene, &config);
+        scope.spawn(move || {
+            for n in 0..8 {
+                let new = format!("{}.new", scene.file);
+                let smb1 = format!("smb1 = {}", n % 2 == 1);
+                fs::write(&new, config.replace("smb1 = true", &smb1)).unwrap();
+                fs::rename(&new, &scene.file).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(60));
+            }
+        });
+        scope.spawn(move || {
+            for n in 1..=4 {
+                let add = [
+                    "exception",
+                    "add",
+                    "--client",
+                    "10.0.0.1",
+                    "--until",
+                    "2999-01-01",
+                    "--reason",
+                    "x",
+                ];
+                good(scene.run(&add));
+                good(scene.run(&["exception", "remove", &n.to_string()]));
+            }
+        });
+    });
+    // All changes are in the store, once each; the last one is in force.
+    let history = || json(&good(scene.run(&["policy", "history", "--json"])));
+    let changes = history()["changes"].as_array().unwrap().clone();
+    let numbers: Vec<u64> = changes
+        .iter()
+        .map(|c| c["number"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, (1..=24).collect::<Vec<u64>>());
+    let last = |setting: &str| {
+        let of_setting = |change: &&serde_json::Value| change["setting"] == setting;
+        changes.iter().rev().find(of_setting).unwrap()["to"].clone()
+    };
+    for setting in settings {
+        until("the server has the last word of the store", || {
+            let show = json(&good(scene.run(&["policy", "show", "--json"])));
+            show["settings"][setting]["effective"] == last(setting)
+        });
+    }
+    // The reports are a chain: what one left is what the next one found.
+    until("the reports end with what is in force", || {
+        let mut value = std::collections::HashMap::new();
+        for effect in history()["effects"].as_array().unwrap() {
+            for change in effect["changes"].as_array().unwrap() {
+                let setting = change["setting"].as_str().unwrap().to_owned();
+                if let Some(before) = value.insert(setting, change["to"].clone()) {
+                    assert_eq!(change["from"], before, "{effect}");
+                }
+            }
+        }
+        settings
+            .iter()
+            .all(|one| value.get(*one).is_none_or(|value| *value == last(one)))
+    });
+    assert!(comes(&port, "SMB3_11", "sign"));
+    assert!(
+        !server.log().contains("refused, the old"),
+        "{}",
+        server.log()
+    );
+}
+
+#[test]
+fn what_an_exception_names_must_be_meant() {
+    let scene = Site::new("");
+    let add = |more: &[&str]| {
+        let mut all = vec!["exception", "add", "--until", "2999-01-01", "--reason", "x"];
+        all.extend(more);
+        all.extend(["--config", &scene.file]);
+        scene.run(&all)
+    };
+    for (more, says) in [
+        (&["--client", "10.0.5.7/2"][..], "one address and a range"),
+        (&["--client", "10.0.5.7", "--account", "LAB\\bob"], "domain"),
+        (&["--client", "10.0.5.7", "--share", "IPC$"], "--no-ipc"),
+        (&["--client", "10.0.5.7", "--machine", ""], "empty"),
+    ] {
+        let told = bad(add(more), 1);
+        assert!(told.contains(says), "{told}");
+    }
+    let output = add(&["--client", "::ffff:10.0.5.7", "--share", "nowhere"]);
+    assert!(output.status.success());
+    let note = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(note.contains("no share `nowhere`"), "{note}");
+    let list = good(scene.run(&["exception", "list"]));
+    assert!(list.contains("10.0.5.7/32"), "{list}");
+    // Read before a server runs: forbidden is forbidden, and explained so.
+    fs::write(
+        &scene.file,
+        fs::read_to_string(&scene.file).unwrap() + "[exceptions]\nallow = false\n",
+    )
+    .unwrap();
+    let ask = [
+        "policy",
+        "explain",
+        "--dialect",
+        "smb1",
+        "--address",
+        "10.0.5.7",
+        "--share",
+        "nowhere",
+        "--client-if-server-agrees",
+        "disabled",
+        "--json",
+        "--config",
+        &scene.file,
+    ];
+    assert_eq!(json(&good(scene.run(&ask)))["outcome"], "refused");
+}
+
+#[test]
+fn a_session_under_an_exception_is_explained() {
+    let scene = Site::new("");
+    let (_server, port) = scene.start();
+    let add = [
+        "exception",
+        "add",
+        "--client",
+        "127.0.0.1",
+        "--account",
+        "BOB",
+        "--share",
+        "FILES",
+        "--until",
+        "2999-01-01",
+        "--reason",
+        "the old press",
+    ];
+    good(scene.run(&add));
+    let mut held = Client::start(&port, "NT1", &["--client-protection", "off"]);
+    assert!(held.works());
+    let sessions = json(&good(scene.run(&["sessions", "--json"])));
+    let row = &sessions["sessions"][0];
+    assert_eq!(row["exceptions"][0], "1");
+    let id = row["id"].as_u64().unwrap().to_string();
+    let told = good(scene.run(&["policy", "explain", "--session", &id]));
+    assert!(
+        told.contains("exception 1, until 2999-01-02") && told.contains("the old press"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_client_tells_of_servers_that_cannot_sign_or_encrypt() {
+    let server = Site::new(
+        "min = \"smb1\"\nmax = \"2.1\"\n[policy]\nserver-always = \"disabled\"\n\
+         server-if-client-agrees = \"disabled\"\n",
+    );
+    let (_running, port) = server.start();
+    let client = tempfile::tempdir().unwrap();
+    let file = client.path().join("client.toml");
+    let state = harness::text(&client.path().join("state"));
+    fs::write(
+        &file,
+        format!("state = \"{state}\"\n[audit]\njson = \"events.jsonl\"\n"),
+    )
+    .unwrap();
+    let password = client.path().join("password");
+    fs::write(&password, "secret\n").unwrap();
+    let list = |dialect: &str, sign: &str| {
+        let (config, password) = (harness::text(&file), harness::text(&password));
+        let location = format!("smb://127.0.0.1:{port}/files");
+        harness::run(&[
+            "ls",
+            &location,
+            "-U",
+            "bob",
+            "--password-file",
+            &password,
+            "--config",
+            &config,
+            "--sign",
+            sign,
+            "--dialect",
+            dialect,
+        ])
+    };
+    let events = || -> Vec<u64> {
+        let text = fs::read_to_string(client.path().join("state/events.jsonl"));
+        text.unwrap_or_default()
+            .lines()
+            .map(|line| {
+                let event = json(line);
+                assert_eq!(event["channel"], "Microsoft-Windows-SMBClient/Audit");
+                assert_eq!(event["server"], "127.0.0.1");
+                event["id"].as_u64().unwrap()
+            })
+            .collect()
+    };
+    fs::create_dir(client.path().join("state")).unwrap();
+    good(list("smb1", "offered"));
+    assert_eq!(events(), [31998]);
+    // Every server of SMB 2 signs; encryption is told of when its switch is on.
+    good(list("2.1..3.1.1", "offered"));
+    assert_eq!(events(), [31998]);
+    let on = [
+        "policy",
+        "set",
+        "audit-server-does-not-support-encryption=enabled",
+        "--state",
+        &state,
+    ];
+    good(harness::run(&on));
+    good(list("2.1..3.1.1", "offered"));
+    assert_eq!(events(), [31998, 31999]);
+    // A dialect that was not offered is not the server's fault.
+    good(list("2.1", "offered"));
+    assert_eq!(events(), [31998, 31999]);
+    // Where the client requires it, it gives up, and that is told of too.
+    bad(list("smb1", "required"), 1);
+    assert_eq!(events(), [31998, 31999, 31998]);
 }

@@ -7,7 +7,7 @@ use countersign_auth::{AuthFailure, FailureReason, Mechanism, NtlmVersion};
 use countersign_policy::{Exception, Identity, PeerFlags, Reason};
 
 use crate::config::Dialect;
-use crate::registry::{Seen, SessionFacts};
+use crate::registry::{Progress, SessionFacts};
 
 /// How a peer proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -172,17 +172,9 @@ pub enum Occasion {
     SetUp(Sighting),
     /// A peer was turned away; `Sighting::reason` says why.
     Refused(Sighting),
-    /// A session ended.
-    Ended {
-        /// As it was last.
-        sighting: Sighting,
-        /// How its requests came.
-        seen: Seen,
-        /// Bytes of its requests.
-        received: u64,
-        /// Bytes of its replies.
-        sent: u64,
-    },
+    /// A session ended: what it did since it was last told of
+    /// ([`Registry::tell_progress`](crate::registry::Registry::tell_progress)).
+    Ended(Progress),
     /// An unsigned session under an exception asked for a share.
     ExceptionUsed {
         /// The session.

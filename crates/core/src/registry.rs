@@ -61,7 +61,30 @@ pub struct SessionRecord {
     received: AtomicU64,
     sent: AtomicU64,
     refused: AtomicBool,
+    /// What the observer was told of already.
+    told: Mutex<Told>,
     mailbox: Arc<dyn Mailbox>,
+}
+
+/// What was told of a session.
+#[derive(Default)]
+struct Told {
+    seen: u8,
+    received: u64,
+    sent: u64,
+}
+
+/// What a session did since it was last told of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// As it is now.
+    pub sighting: Sighting,
+    /// How its requests came, as far as that is new.
+    pub seen: Seen,
+    /// Bytes of its requests.
+    pub received: u64,
+    /// Bytes of its replies.
+    pub sent: u64,
 }
 
 /// How the ordinary requests of a session came so far.
@@ -79,15 +102,47 @@ const SIGNED: u8 = 1;
 const ENCRYPTED: u8 = 2;
 const CLEAR: u8 = 4;
 
+impl Seen {
+    fn of(bits: u8) -> Self {
+        Self {
+            signed: bits & SIGNED != 0,
+            encrypted: bits & ENCRYPTED != 0,
+            clear: bits & CLEAR != 0,
+        }
+    }
+}
+
 impl SessionRecord {
     /// How the ordinary requests came so far.
     pub fn seen(&self) -> Seen {
+        Seen::of(self.seen.load(Ordering::Relaxed))
+    }
+
+    /// Tells what it did since it was last told of; `always` also when that is nothing.
+    /// What `take` does not take is told again.
+    fn tell_progress(&self, always: bool, take: impl FnOnce(Progress) -> bool) -> bool {
+        let mut told = self.told.lock();
+        let (received, sent) = self.bytes();
         let seen = self.seen.load(Ordering::Relaxed);
-        Seen {
-            signed: seen & SIGNED != 0,
-            encrypted: seen & ENCRYPTED != 0,
-            clear: seen & CLEAR != 0,
+        let new = seen & !told.seen;
+        if !always && new == 0 && received == told.received && sent == told.sent {
+            return true;
         }
+        let progress = Progress {
+            sighting: Sighting::of(&self.facts()),
+            seen: Seen::of(new),
+            received: received.saturating_sub(told.received),
+            sent: sent.saturating_sub(told.sent),
+        };
+        let taken = take(progress);
+        if taken {
+            *told = Told {
+                seen,
+                received,
+                sent,
+            };
+        }
+        taken
     }
 
     /// Notes how an ordinary request came.
@@ -199,6 +254,7 @@ impl Registry {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             refused: AtomicBool::new(false),
+            told: Mutex::default(),
             mailbox,
         });
         record.touch(now);
@@ -213,15 +269,19 @@ impl Registry {
         let Some(record) = self.sessions.lock().remove(&id) else {
             return;
         };
-        self.lookout.tell(|| {
-            let (received, sent) = record.bytes();
-            Occasion::Ended {
-                sighting: Sighting::of(&record.facts()),
-                seen: record.seen(),
-                received,
-                sent,
-            }
+        record.tell_progress(true, |progress| {
+            self.lookout.tell(|| Occasion::Ended(progress));
+            true
         });
+    }
+
+    /// What the live sessions did since they were last told of. `take` says whether it
+    /// took note of one; where it did not, the rest is left for the next time, and false
+    /// comes back.
+    pub fn tell_progress(&self, mut take: impl FnMut(Progress) -> bool) -> bool {
+        self.list()
+            .iter()
+            .all(|record| record.tell_progress(false, &mut take))
     }
 
     /// A request of this session was refused by the policy: the observer is told once

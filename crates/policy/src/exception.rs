@@ -23,6 +23,15 @@ pub struct Network {
 pub struct NetworkError(String);
 
 impl Network {
+    /// Whether the address has no bits behind the length: `10.0.5.7/24` has, and is more
+    /// likely a slip than a range.
+    pub fn is_exact(&self) -> bool {
+        match self.address {
+            IpAddr::V4(own) => u128::from(u32::from(own)) & !mask(32, self.length) == 0,
+            IpAddr::V6(own) => u128::from(own) & !mask(128, self.length) == 0,
+        }
+    }
+
     /// Whether the address is in it. An IPv4 address mapped into IPv6 is the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
@@ -65,7 +74,14 @@ impl FromStr for Network {
         if length > longest {
             return Err(wrong());
         }
-        Ok(Network { address, length })
+        // A range of IPv4 addresses mapped into IPv6 is a range of IPv4 addresses.
+        Ok(match (address, address.to_canonical()) {
+            (IpAddr::V6(_), canonical @ IpAddr::V4(_)) if length >= 96 => Network {
+                address: canonical,
+                length: length - 96,
+            },
+            _ => Network { address, length },
+        })
     }
 }
 

@@ -79,6 +79,21 @@ fn ranges_of_addresses() {
     let six: Network = "fd00:1::/32".parse().unwrap();
     assert!(six.contains(address("fd00:1:2::3")) && !six.contains(address("fd00:2::3")));
     assert!("::/0".parse::<Network>().unwrap().contains(address("::1")));
+    // Mapped into IPv6 it is the same range, and no other.
+    let mapped: Network = "::ffff:10.0.5.0/120".parse().unwrap();
+    assert_eq!(mapped, net);
+    let wide: Network = "::ffff:0:0/95".parse().unwrap();
+    assert!(!wide.contains(address("10.0.5.1")) && !wide.contains(address("::ffff:10.0.5.1")));
+    for (text, exact) in [
+        ("10.0.5.0/24", true),
+        ("10.0.5.7/24", false),
+        ("10.0.5.7", true),
+        ("0.0.0.0/0", true),
+        ("fd00::/8", true),
+        ("fd00::1/64", false),
+    ] {
+        assert_eq!(text.parse::<Network>().unwrap().is_exact(), exact, "{text}");
+    }
     for wrong in ["", "x", "10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/-1"] {
         assert!(wrong.parse::<Network>().is_err(), "{wrong}");
     }

@@ -2,33 +2,39 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use countersign_audit::{
-    AuditEvent, Counts, Feed, KeepLimits, Note, Outcome, Severity, SinkConfig, Standing, Switches,
-    Syslog, Way, Writer, WriterConfig, events_of,
+    AuditEvent, ClientSwitches, Counts, Feed, KeepLimits, Losses, Note, Outcome, Severity,
+    SinkConfig, Standing, Switches, Syslog, Way, Writer, WriterConfig, events_of,
 };
 use countersign_core::config::Dialect;
 use countersign_core::observer::{Observer, Occasion, Sighting};
-use countersign_policy::{AuditSwitch, Effective, Exceptions, Identity, Value};
+use countersign_core::registry::{Progress, Registry, Seen};
+use countersign_policy::{
+    AuditSwitch, Effective, Exceptions, GroupPolicyLayers, Identity, Setting, Settings, Value,
+};
 use parking_lot::Mutex;
 
-use crate::change::ChangeReport;
-use crate::config::Word;
+use crate::change::{ChangeReport, FirstConnection};
 use crate::config::schema::{AuditSection, Config};
+use crate::config::{Word, snapshot};
+use crate::group_policy::GroupPolicyStore;
 use crate::state::State;
-use crate::store::{LocalPolicy, now_ms};
+use crate::store::{self, Entry, LocalPolicy, PolicyStore, now_ms};
+
+/// How often it is noted what live sessions did: as much of it a crash can cost.
+pub const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// Hands on what the engine tells.
 pub struct Auditor {
     feed: Feed,
     writer: Mutex<Option<Writer>>,
+    /// Peers are recorded, events written.
+    enabled: bool,
     switches: ArcSwap<Switches>,
-    /// A change waits for the first connection under it.
-    waiting: AtomicBool,
-    change: Mutex<Option<ChangeReport>>,
+    first: FirstConnection,
     effects: PathBuf,
 }
 
@@ -56,7 +62,8 @@ pub fn database(state: &State) -> PathBuf {
     state.file(countersign_audit::FILE)
 }
 
-fn sinks(section: &AuditSection, state: &State) -> SinkConfig {
+/// Where the events go that a configuration names.
+pub fn sinks(section: &AuditSection, state: &State) -> SinkConfig {
     SinkConfig {
         json: section.json.as_ref().map(|path| state.file(path)),
         syslog: section
@@ -73,31 +80,77 @@ fn keep(section: &AuditSection) -> KeepLimits {
     KeepLimits {
         days: section.keep_days,
         records: section.keep_records as u64,
+        bytes: u64::from(section.keep_mib) << 20,
     }
 }
 
-/// The switches in force: what `policy set` or `import` said, else the configuration.
-fn switches(section: &AuditSection, local: &LocalPolicy) -> Switches {
-    let said = |switch: AuditSwitch, otherwise: bool| match local
-        .audit
-        .get(&switch)
-        .map(|entry| entry.value)
-    {
+/// The local policy, with the audit switches of Group Policy in place of its own.
+/// What cannot be read says nothing here: it is refused where it counts.
+pub fn local_policy(state: &State, config: &Config) -> LocalPolicy {
+    let mut local = PolicyStore::new(state.clone()).load().unwrap_or_default();
+    let host = snapshot::netbios_name(config);
+    let stored = GroupPolicyStore::new(state.clone())
+        .load(&config.group_policy, &host)
+        .ok()
+        .flatten();
+    for (switch, (on, gpo)) in stored.into_iter().flat_map(|one| one.conclusion.switches) {
+        let value = if on { Value::Enabled } else { Value::Disabled };
+        let entry = Entry {
+            value,
+            since: 0,
+            by: gpo.name,
+        };
+        local.audit.insert(switch, entry);
+    }
+    local
+}
+
+fn said(local: &LocalPolicy, switch: AuditSwitch, otherwise: bool) -> bool {
+    match local.audit.get(&switch).map(|entry| entry.value) {
         Some(Value::Enabled) => true,
         Some(Value::Disabled) => false,
         Some(Value::NotDefined) | None => otherwise,
-    };
+    }
+}
+
+/// The client's switches in force.
+pub fn client_switches(section: &AuditSection, local: &LocalPolicy) -> ClientSwitches {
+    ClientSwitches {
+        server_does_not_support_signing: said(
+            local,
+            AuditSwitch::ServerDoesNotSupportSigning,
+            section.audit_server_does_not_support_signing,
+        ),
+        server_does_not_support_encryption: said(
+            local,
+            AuditSwitch::ServerDoesNotSupportEncryption,
+            section.audit_server_does_not_support_encryption,
+        ),
+        insecure_guest_logon: said(
+            local,
+            AuditSwitch::ClientInsecureGuestLogon,
+            section.audit_client_insecure_guest_logon,
+        ),
+    }
+}
+
+/// The server's switches in force: what `policy set`, `import` or Group Policy said, else
+/// the configuration.
+pub fn switches(section: &AuditSection, local: &LocalPolicy) -> Switches {
     Switches {
-        smb1_access: said(AuditSwitch::Smb1Access, section.audit_smb1_access),
+        smb1_access: said(local, AuditSwitch::Smb1Access, section.audit_smb1_access),
         client_does_not_support_signing: said(
+            local,
             AuditSwitch::ClientDoesNotSupportSigning,
             section.audit_client_does_not_support_signing,
         ),
         client_does_not_support_encryption: said(
+            local,
             AuditSwitch::ClientDoesNotSupportEncryption,
             section.audit_client_does_not_support_encryption,
         ),
         insecure_guest_logon: said(
+            local,
             AuditSwitch::ServerInsecureGuestLogon,
             section.audit_insecure_guest_logon,
         ),
@@ -105,40 +158,47 @@ fn switches(section: &AuditSection, local: &LocalPolicy) -> Switches {
 }
 
 impl Auditor {
-    /// Opens the database and starts the writer; `None` where the audit is off.
+    /// Starts the writer. Where the audit is off it writes the reports of changes, and
+    /// nothing else.
     ///
     /// # Errors
-    /// When the database cannot be opened.
+    /// When there can be no thread.
     pub fn start(
         state: &State,
         section: &AuditSection,
         local: &LocalPolicy,
-    ) -> Result<Option<Arc<Self>>, String> {
-        if !section.enabled {
-            return Ok(None);
-        }
+    ) -> Result<Arc<Self>, String> {
         let config = WriterConfig {
+            records: section.enabled,
             keep: keep(section),
             queue: section.queue,
-            sinks: sinks(section, state),
+            sinks: if section.enabled {
+                sinks(section, state)
+            } else {
+                SinkConfig::default()
+            },
             ..WriterConfig::default()
         };
         let writer = Writer::start(&database(state), config).map_err(|error| error.to_string())?;
-        Ok(Some(Arc::new(Self {
+        let auditor = Self {
             feed: writer.feed().clone(),
             writer: Mutex::new(Some(writer)),
+            enabled: section.enabled,
             switches: ArcSwap::from_pointee(switches(section, local)),
-            waiting: AtomicBool::new(false),
-            change: Mutex::new(None),
+            first: FirstConnection::default(),
             effects: crate::change::path(state),
-        })))
+        };
+        auditor.tell_news();
+        Ok(Arc::new(auditor))
     }
 
     /// Another configuration is in force.
     pub fn configure(&self, state: &State, section: &AuditSection, local: &LocalPolicy) {
         self.switch(section, local);
-        self.feed.set_sinks(sinks(section, state));
-        self.feed.set_keep(keep(section));
+        if self.enabled {
+            self.feed.set_sinks(sinks(section, state));
+            self.feed.set_keep(keep(section));
+        }
     }
 
     /// Other switches are in force.
@@ -146,14 +206,41 @@ impl Auditor {
         self.switches.store(Arc::new(switches(section, local)));
     }
 
-    /// Waits until what was told is written.
+    /// Notes what live sessions did since they were last told of. May take as long as a
+    /// look at every session takes.
+    pub fn checkpoint(&self, registry: &Registry) {
+        if self.enabled {
+            // What does not fit now is told the next time.
+            registry.tell_progress(|progress| self.feed.offer(progress_note(progress)));
+        }
+        self.tell_news();
+    }
+
+    /// What happened to the database goes to the log.
+    fn tell_news(&self) {
+        for news in self.feed.news() {
+            tracing::warn!("{news}");
+        }
+    }
+
+    /// Waits until what was told is written; false: it could not be.
     pub fn flush(&self, patience: Duration) -> bool {
         self.feed.flush(patience)
     }
 
-    /// Notes dropped because the writer did not keep up, and those that could not be written.
-    pub fn losses(&self) -> (u64, u64) {
-        (self.feed.dropped(), self.feed.failed())
+    /// What was lost since the start.
+    pub fn losses(&self) -> Losses {
+        self.feed.losses()
+    }
+
+    /// Those of them that do not stand in the database.
+    pub fn unwritten_losses(&self) -> Losses {
+        self.feed.unwritten_losses()
+    }
+
+    /// Why nothing is written at the moment, if that is so.
+    pub fn trouble(&self) -> Option<String> {
+        self.feed.trouble()
     }
 
     /// Writes what is there and stops.
@@ -163,42 +250,30 @@ impl Auditor {
         }
     }
 
+    /// A change is put in force now: connections from here on are under it.
+    pub(crate) fn expect_first(&self) {
+        self.first.expect();
+    }
+
     /// A change is in force: it is written down, and again when the first connection
     /// under it was judged.
-    pub fn changed(&self, report: ChangeReport) {
-        self.feed.line(&self.effects, report.line());
-        self.feed.event(report.event());
-        *self.change.lock() = Some(report);
-        self.waiting.store(true, Ordering::Release);
-    }
-
-    /// The first connection since a change was judged.
-    fn first_connection(&self) {
-        if !self.waiting.load(Ordering::Acquire) || !self.waiting.swap(false, Ordering::AcqRel) {
-            return;
+    pub(crate) fn changed(&self, report: ChangeReport) {
+        if self.enabled {
+            self.feed.event(report.event());
         }
-        let Some(mut report) = self.change.lock().take() else {
-            return;
-        };
-        let took = now_ms().saturating_sub(report.at);
-        report.first_connection_ms = Some(took);
-        tracing::info!(
-            cause = report.cause,
-            "first connection under the change, {took} ms after it was made"
-        );
         self.feed.line(&self.effects, report.line());
-    }
-
-    fn note(&self, way: Way, counts: Counts) {
-        self.feed.note(Note {
-            at: now_ms() / 1000,
-            way,
-            counts,
-        });
+        if let Some(again) = self.first.report(report) {
+            self.feed.line(&self.effects, again.line());
+        }
     }
 
     fn came(&self, way: Way) {
-        self.first_connection();
+        if let Some(report) = self.first.came() {
+            self.feed.line(&self.effects, report.line());
+        }
+        if !self.enabled {
+            return;
+        }
         for event in events_of(now_ms(), &way, &self.switches.load()) {
             self.feed.event(event);
         }
@@ -206,7 +281,32 @@ impl Auditor {
             connections: 1,
             ..Counts::default()
         };
-        self.note(way, counts);
+        self.feed.note(Note {
+            at: now_ms() / 1000,
+            way,
+            counts,
+        });
+    }
+}
+
+/// What a session did, as a note.
+fn progress_note(progress: Progress) -> Note {
+    let Seen {
+        signed,
+        encrypted,
+        clear,
+    } = progress.seen;
+    Note {
+        at: now_ms() / 1000,
+        way: way(progress.sighting, Outcome::Accepted),
+        counts: Counts {
+            connections: 0,
+            bytes_in: progress.received,
+            bytes_out: progress.sent,
+            signed: u64::from(signed),
+            encrypted: u64::from(encrypted),
+            clear: u64::from(clear),
+        },
     }
 }
 
@@ -215,22 +315,8 @@ impl Observer for Auditor {
         match occasion {
             Occasion::SetUp(sighting) => self.came(way(sighting, Outcome::Accepted)),
             Occasion::Refused(sighting) => self.came(way(sighting, Outcome::Refused)),
-            Occasion::Ended {
-                sighting,
-                seen,
-                received,
-                sent,
-            } => {
-                let counts = Counts {
-                    connections: 0,
-                    bytes_in: received,
-                    bytes_out: sent,
-                    signed: u64::from(seen.signed),
-                    encrypted: u64::from(seen.encrypted),
-                    clear: u64::from(seen.clear),
-                };
-                self.note(way(sighting, Outcome::Accepted), counts);
-            }
+            _ if !self.enabled => {}
+            Occasion::Ended(progress) => self.feed.note(progress_note(progress)),
             Occasion::ExceptionUsed {
                 sighting,
                 exception,
@@ -316,11 +402,17 @@ fn short(mut name: String) -> String {
 }
 
 /// What is in force, as far as it decides who is let in: for `audit what-if`.
-pub fn standing(config: &Config, policy: &Effective, exceptions: &Exceptions) -> Standing {
+pub fn standing(
+    config: &Config,
+    policy: &Effective,
+    exceptions: &Exceptions,
+    undefined: Settings,
+) -> Standing {
     let dialects = &config.dialects;
     let rules = &config.authentication;
     Standing {
         settings: policy.settings(),
+        undefined,
         declined: policy.declined(),
         exceptions_allowed: policy.exceptions_allowed(),
         exceptions: exceptions.all().iter().map(|one| (**one).clone()).collect(),
@@ -330,6 +422,29 @@ pub fn standing(config: &Config, policy: &Effective, exceptions: &Exceptions) ->
         guest: rules.guest != countersign_auth::GuestRule::Never,
         encryption: config.encryption.required,
     }
+}
+
+/// What each setting would come to if it was said to be "not defined" now.
+pub fn undefined(
+    config: &Config,
+    flags: Settings,
+    started: u64,
+    local: &LocalPolicy,
+    group: &GroupPolicyLayers,
+) -> Settings {
+    let mut settings = Settings::default();
+    for setting in Setting::ALL {
+        let mut local = local.clone();
+        let entry = Entry {
+            value: Value::NotDefined,
+            since: now_ms(),
+            by: String::new(),
+        };
+        local.settings.insert(setting, entry);
+        let effective = store::effective(&config.policy, flags, started, &local, group);
+        settings.set(setting, effective.get(setting).value);
+    }
+    settings
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use countersign_audit::{Standing, Switches};
 use countersign_auth::GuestRule;
 use countersign_core::config::Dialect;
 use countersign_core::{PolicyOutcome, Server, ServerConfig};
-use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason, Value};
+use countersign_policy::{Effective, Exceptions, GroupPolicyLayers, Reason};
 use tokio::sync::Mutex;
 
 use crate::admin::{Answer, Applied, Request, SessionRow, Status};
@@ -20,7 +22,7 @@ use crate::explain::{self, LetIn};
 use crate::group_policy::{GroupPolicy, GroupPolicyStore, password_status};
 use crate::shell::Shell;
 use crate::state::{ServerIdentity, Stamp, State};
-use crate::store::{self, Entry, LocalPolicy, PolicyStore, current_user, now_ms, user_name};
+use crate::store::{self, LocalPolicy, PolicyStore, current_user, now_ms, user_name};
 use crate::{kerberos, users};
 
 /// What the configuration is made of, and how to make it again.
@@ -38,6 +40,9 @@ pub struct Sources {
     /// Puts another log filter in force.
     log: Option<SetLog>,
     shares: Shares,
+    /// The latest time at which exceptions were looked at, seconds since 1970: what has
+    /// ended does not come back when the clock is set back.
+    latest: AtomicU64,
 }
 
 /// Puts a log filter in force, or says what is wrong with it.
@@ -73,6 +78,7 @@ impl Sources {
             group_policy: GroupPolicyLayers::default(),
             log,
             shares: Shares::default(),
+            latest: AtomicU64::new(0),
         })
     }
 
@@ -141,8 +147,14 @@ impl Sources {
     fn exceptions(&self) -> Result<Exceptions, ConfigError> {
         self.exception_store()
             .load()
-            .map(|stored| stored.in_force(now_ms() / 1000))
+            .map(|stored| stored.in_force(self.latest()))
             .map_err(|e| ConfigError::Other(e.to_string()))
+    }
+
+    /// The time, seconds since 1970; never earlier than it was.
+    fn latest(&self) -> u64 {
+        let now = now_ms() / 1000;
+        self.latest.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
     /// The store of exceptions.
@@ -151,32 +163,68 @@ impl Sources {
     }
 
     /// Who made the change of the configuration, and when: the file's owner, its time.
-    fn configuration_cause(&self) -> Cause {
+    /// Read again without a change, it is as if it was made now.
+    fn configuration_cause(&self, changed: bool) -> Cause {
         let file = self.flags.config.as_deref();
         Cause {
-            what: "configuration",
+            what: "configuration".to_owned(),
             by: file.and_then(owner).unwrap_or_else(current_user),
-            at: file.and_then(modified_ms).unwrap_or_else(now_ms),
+            at: file
+                .filter(|_| changed)
+                .and_then(modified_ms)
+                .unwrap_or_else(now_ms),
         }
     }
 
-    /// The local policy, with the audit switches of Group Policy in place of its own.
-    /// What cannot be read says nothing here: it was refused where it counts.
-    pub fn audit_policy(&self, config: &Config) -> LocalPolicy {
-        let mut local = self.store().load().unwrap_or_default();
-        let store = GroupPolicyStore::new(self.state.clone());
-        let host = snapshot::netbios_name(config);
-        let stored = store.load(&config.group_policy, &host).ok().flatten();
-        for (switch, (on, gpo)) in stored.into_iter().flat_map(|one| one.conclusion.switches) {
-            let value = if on { Value::Enabled } else { Value::Disabled };
-            let entry = Entry {
-                value,
-                since: 0,
-                by: gpo.name,
+    /// Who made the changes of the local policy behind the one with this number, and when
+    /// the first of them was; of a file that was changed by hand, its owner and time.
+    fn local_cause(&self, seen: u64) -> (Cause, u64) {
+        let store = self.store();
+        let mut cause: Option<Cause> = None;
+        let mut last = seen;
+        for change in store.history().unwrap_or_default() {
+            if change.number <= seen {
+                continue;
+            }
+            last = last.max(change.number);
+            let one = Cause {
+                what: "local policy".to_owned(),
+                by: change.by,
+                at: change.at,
             };
-            local.audit.insert(switch, entry);
+            cause = Some(match cause {
+                Some(known) => known.and(one),
+                None => one,
+            });
         }
-        local
+        let path = store.path();
+        let by_hand = || Cause {
+            what: "local policy".to_owned(),
+            by: owner(&path).unwrap_or_else(current_user),
+            at: modified_ms(&path).unwrap_or_else(now_ms),
+        };
+        (cause.unwrap_or_else(by_hand), last)
+    }
+
+    /// The local policy, with the audit switches of Group Policy in place of its own.
+    pub fn audit_policy(&self, config: &Config) -> LocalPolicy {
+        audit::local_policy(&self.state, config)
+    }
+
+    /// What decides who is let in, and the audit switches.
+    fn standing(&self, config: &Config, server: &ServerConfig) -> (Standing, Switches) {
+        let local = self.audit_policy(config);
+        let undefined = audit::undefined(
+            config,
+            self.flags.policy,
+            self.started,
+            &local,
+            &self.group_policy,
+        );
+        (
+            audit::standing(config, &server.policy, &server.exceptions, undefined),
+            audit::switches(&config.audit, &local),
+        )
     }
 
     /// The user file.
@@ -211,12 +259,16 @@ struct InForce {
     stamps: Stamps,
     /// What the last change of policy did.
     applied: Applied,
+    /// What was in force when the last change was reported.
+    told: (Standing, Switches),
+    /// Number of the last change of the local policy that was put in force.
+    number: u64,
 }
 
 /// A running server.
 pub struct Control {
     shell: Arc<Shell>,
-    auditor: Option<Arc<Auditor>>,
+    auditor: Arc<Auditor>,
     in_force: Mutex<InForce>,
     group_policy: GroupPolicy,
 }
@@ -227,9 +279,11 @@ impl Control {
         shell: Arc<Shell>,
         sources: Sources,
         made_of: Config,
-        auditor: Option<Arc<Auditor>>,
+        auditor: Arc<Auditor>,
     ) -> Arc<Self> {
         let stamps = stamps(&sources, &made_of);
+        let told = sources.standing(&made_of, &shell.server().config.load());
+        let (_, number) = sources.local_cause(0);
         Arc::new(Self {
             shell,
             auditor,
@@ -238,6 +292,8 @@ impl Control {
                 config: made_of,
                 stamps,
                 applied: Applied::default(),
+                told,
+                number,
             }),
             group_policy: GroupPolicy::new(),
         })
@@ -266,8 +322,8 @@ impl Control {
     /// What is wrong.
     pub async fn reload(&self) -> Result<Applied, ConfigError> {
         let mut in_force = self.in_force.lock().await;
-        let config = &in_force.config;
-        in_force.stamps = stamps(&in_force.sources, config);
+        let before = in_force.stamps;
+        in_force.stamps = stamps(&in_force.sources, &in_force.config);
         let made = match in_force.sources.make() {
             Ok(made) => made,
             Err(error) => {
@@ -295,13 +351,19 @@ impl Control {
         }
         in_force.stamps = stamps(&in_force.sources, &made.config);
         in_force.config = made.config;
-        if let Some(auditor) = &self.auditor {
-            let local = in_force.sources.audit_policy(&in_force.config);
-            auditor.configure(&in_force.sources.state, &in_force.config.audit, &local);
+        let local = in_force.sources.audit_policy(&in_force.config);
+        self.auditor
+            .configure(&in_force.sources.state, &in_force.config.audit, &local);
+        let now = in_force.stamps;
+        let mut cause = in_force
+            .sources
+            .configuration_cause(before.config != now.config);
+        if before.policy != now.policy {
+            let (also, number) = in_force.sources.local_cause(in_force.number);
+            in_force.number = number;
+            cause = also.and(cause);
         }
-        let cause = in_force.sources.configuration_cause();
-        let applied = self.put_in_force(made.server, cause).await;
-        in_force.applied = applied;
+        let applied = self.put_in_force(&mut in_force, made.server, cause).await;
         self.group_policy.changed();
         tracing::info!("configuration reloaded");
         Ok(applied)
@@ -313,7 +375,7 @@ impl Control {
     /// What is wrong with it; the old policy stays in force.
     pub async fn apply_policy(&self) -> Result<Applied, ConfigError> {
         let mut in_force = self.in_force.lock().await;
-        let now = Stamp::of(&in_force.sources.store().path());
+        let now = Stamp::with_content(&in_force.sources.store().path());
         if now == in_force.stamps.policy {
             // Seen already: by the watch of the files, a moment ago.
             return Ok(in_force.applied);
@@ -328,22 +390,11 @@ impl Control {
         };
         let mut server = ServerConfig::clone(&self.server().config.load());
         server.policy = Arc::new(policy);
-        let store = in_force.sources.store();
-        if let Some(auditor) = &self.auditor {
-            let local = in_force.sources.audit_policy(&in_force.config);
-            auditor.switch(&in_force.config.audit, &local);
-        }
-        let written = modified_ms(&store.path()).unwrap_or_else(now_ms);
-        let last = store.last_change();
-        let cause = Cause {
-            what: "local policy",
-            by: last
-                .as_ref()
-                .map_or_else(current_user, |one| one.by.clone()),
-            at: last.map_or(written, |one| one.at),
-        };
-        in_force.applied = self.put_in_force(server, cause).await;
-        Ok(in_force.applied)
+        let local = in_force.sources.audit_policy(&in_force.config);
+        self.auditor.switch(&in_force.config.audit, &local);
+        let (cause, number) = in_force.sources.local_cause(in_force.number);
+        in_force.number = number;
+        Ok(self.put_in_force(&mut in_force, server, cause).await)
     }
 
     /// Puts what Group Policy says in force, in place of what it said before.
@@ -366,19 +417,16 @@ impl Control {
                 return Err(error);
             }
         };
-        if let Some(auditor) = &self.auditor {
-            let local = in_force.sources.audit_policy(&in_force.config);
-            auditor.switch(&in_force.config.audit, &local);
-        }
+        let local = in_force.sources.audit_policy(&in_force.config);
+        self.auditor.switch(&in_force.config.audit, &local);
         let mut server = ServerConfig::clone(&self.server().config.load());
         server.policy = Arc::new(policy);
         let cause = Cause {
-            what: "group policy",
+            what: "group policy".to_owned(),
             by: group_policy_names(&in_force.sources.group_policy),
             at: now_ms(),
         };
-        in_force.applied = self.put_in_force(server, cause).await;
-        Ok(in_force.applied)
+        Ok(self.put_in_force(&mut in_force, server, cause).await)
     }
 
     /// Reads the store of exceptions again, and takes out those that have ended.
@@ -387,7 +435,8 @@ impl Control {
     /// What is wrong with it; those in force stay.
     pub async fn apply_exceptions(&self) -> Result<Applied, ConfigError> {
         let mut in_force = self.in_force.lock().await;
-        in_force.stamps.exceptions = Stamp::of(&in_force.sources.exception_store().path());
+        in_force.stamps.exceptions =
+            Stamp::with_content(&in_force.sources.exception_store().path());
         let (exceptions, stored) = match (
             in_force.sources.exceptions(),
             in_force.sources.exception_store().load(),
@@ -408,31 +457,37 @@ impl Control {
             .all()
             .iter()
             .find(|one| !one.is_in_force(now_ms() / 1000));
+        let what = "exceptions".to_owned();
         let cause = match ended {
             Some(one) => Cause {
-                what: "exceptions",
+                what,
                 by: format!("the end of exception {}", one.id),
                 at: one.until.saturating_mul(1000),
             },
             None => Cause {
-                what: "exceptions",
+                what,
                 by: stored.changed_by,
                 at: stored.changed_at,
             },
         };
         server.exceptions = Arc::new(exceptions);
-        in_force.applied = self.put_in_force(server, cause).await;
-        Ok(in_force.applied)
+        Ok(self.put_in_force(&mut in_force, server, cause).await)
     }
 
     /// Changes come one after the other: who calls this holds the lock of what is in force.
-    async fn put_in_force(&self, server: ServerConfig, cause: Cause) -> Applied {
-        let (before, exceptions_before) = {
-            let config = self.server().config.load();
-            (Arc::clone(&config.policy), Arc::clone(&config.exceptions))
-        };
-        let after = Arc::clone(&server.policy);
-        let others = *exceptions_before != *server.exceptions;
+    async fn put_in_force(
+        &self,
+        in_force: &mut InForce,
+        server: ServerConfig,
+        cause: Cause,
+    ) -> Applied {
+        let changes = change::changed(&self.server().config.load().policy, &server.policy);
+        let told = in_force.sources.standing(&in_force.config, &server);
+        let others = change::others(&in_force.told, &told);
+        let is_change = !changes.is_empty() || !others.is_empty();
+        if is_change {
+            self.auditor.expect_first();
+        }
         let in_force_ms = now_ms().saturating_sub(cause.at);
         let PolicyOutcome {
             satisfied,
@@ -445,7 +500,8 @@ impl Control {
             ended,
             in_force_ms,
         };
-        let changes = change::changed(&before, &after);
+        in_force.applied = applied;
+        in_force.told = told;
         for one in &changes {
             tracing::info!(
                 "policy: {} is now {} ({}), it was {}",
@@ -455,7 +511,10 @@ impl Control {
                 one.from
             );
         }
-        if !changes.is_empty() || others {
+        for one in &others {
+            tracing::info!("policy: {one}");
+        }
+        if is_change {
             tracing::info!(
                 cause = cause.what,
                 by = cause.by,
@@ -465,10 +524,8 @@ impl Control {
                 in_force_ms,
                 "policy applied to the live sessions"
             );
-            let report = ChangeReport::new(&cause, changes, applied, in_force_ms);
-            if let Some(auditor) = &self.auditor {
-                auditor.changed(report);
-            }
+            let report = ChangeReport::new(&cause, (changes, others), applied, in_force_ms);
+            self.auditor.changed(report);
         }
         applied
     }
@@ -508,11 +565,13 @@ impl Control {
             let in_force = self.in_force.lock().await;
             (in_force.stamps, stamps(&in_force.sources, &in_force.config))
         };
-        // What is wrong was logged.
+        // What is wrong was logged. The policy first: reading the configuration reads
+        // everything, and who changed what would not be told apart.
+        if before.policy != now.policy {
+            let _ = self.apply_policy().await;
+        }
         if before.config != now.config || before.users != now.users {
             let _ = self.reload().await;
-        } else if before.policy != now.policy {
-            let _ = self.apply_policy().await;
         } else if before.group_policy != now.group_policy {
             self.apply_stored_group_policy().await;
         }
@@ -562,20 +621,11 @@ impl Control {
                 .map_or_else(failed, Answer::Applied),
             Request::Standing => {
                 let in_force = self.in_force.lock().await;
-                let server = self.server().config.load();
-                Answer::Standing(Box::new(audit::standing(
-                    &in_force.config,
-                    &server.policy,
-                    &server.exceptions,
-                )))
+                let server = self.server().config.load_full();
+                let (standing, _) = in_force.sources.standing(&in_force.config, &server);
+                Answer::Standing(Box::new(standing))
             }
-            Request::FlushAudit => {
-                if let Some(auditor) = self.auditor.clone() {
-                    let flushed = move || auditor.flush(Duration::from_secs(3));
-                    let _ = tokio::task::spawn_blocking(flushed).await;
-                }
-                Answer::Done
-            }
+            Request::FlushAudit => self.flush_audit().await,
             Request::GroupPolicy => {
                 Answer::GroupPolicy(Box::new(self.group_policy.status.lock().clone()))
             }
@@ -595,14 +645,32 @@ impl Control {
         }
     }
 
+    /// Has it noted what live sessions did; away from the tasks of connections, since
+    /// every session is looked at.
+    pub(crate) async fn checkpoint(&self) {
+        let (auditor, server) = (Arc::clone(&self.auditor), Arc::clone(self.server()));
+        let look = move || auditor.checkpoint(&server.registry);
+        let _ = tokio::task::spawn_blocking(look).await;
+    }
+
+    async fn flush_audit(&self) -> Answer {
+        self.checkpoint().await;
+        let auditor = Arc::clone(&self.auditor);
+        let flush = move || auditor.flush(Duration::from_secs(3));
+        let written = tokio::task::spawn_blocking(flush).await.unwrap_or(false);
+        Answer::Flushed {
+            written,
+            lost: self.auditor.unwritten_losses(),
+            trouble: self.auditor.trouble(),
+        }
+    }
+
     async fn status(&self) -> Status {
         let server = self.server();
         let mut counters = server.statistics.all();
-        if let Some(auditor) = &self.auditor {
-            let (dropped, failed) = auditor.losses();
-            counters.push(("audit_notes_dropped", dropped));
-            counters.push(("audit_notes_failed", failed));
-        }
+        let lost = self.auditor.losses();
+        counters.push(("audit_notes_dropped", lost.dropped));
+        counters.push(("audit_notes_failed", lost.failed));
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -659,6 +727,12 @@ impl Control {
                     }
                     reason => reason,
                 },
+                exceptions: facts
+                    .abilities
+                    .exceptions
+                    .iter()
+                    .map(|one| one.id.clone())
+                    .collect(),
                 encrypted: facts
                     .encryption
                     .filter(|_| seen.encrypted)
@@ -716,8 +790,8 @@ fn stamps(sources: &Sources, config: &Config) -> Stamps {
     Stamps {
         config: sources.flags.config.as_deref().and_then(Stamp::of),
         users: Stamp::of(&sources.user_file(config)),
-        policy: Stamp::of(&sources.store().path()),
-        exceptions: Stamp::of(&sources.exception_store().path()),
+        policy: Stamp::with_content(&sources.store().path()),
+        exceptions: Stamp::with_content(&sources.exception_store().path()),
         group_policy: Stamp::of(&GroupPolicyStore::new(sources.state.clone()).path()),
     }
 }

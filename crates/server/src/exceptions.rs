@@ -12,6 +12,12 @@ use crate::store::{current_user, now_ms};
 
 /// Exceptions there may be at once, those that have ended included.
 pub const MOST: usize = 1000;
+/// Shares one exception may name.
+pub const MOST_SHARES: usize = 100;
+/// Characters of a name, and of a reason.
+pub const LONGEST_NAME: usize = 256;
+/// Characters of a reason.
+pub const LONGEST_REASON: usize = 1000;
 
 /// An exception, who added it, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +79,9 @@ pub enum ExceptionError {
     /// It ends before it begins.
     #[error("an exception must have an end in the future")]
     Ended,
+    /// What it names cannot be meant.
+    #[error("{0}")]
+    Meaningless(String),
     /// There are too many.
     #[error("there are {MOST} exceptions already: remove some")]
     TooMany,
@@ -119,6 +128,7 @@ impl ExceptionStore {
         if !exception.is_in_force(now_ms() / 1000) {
             return Err(ExceptionError::Ended);
         }
+        meaningful(&exception).map_err(ExceptionError::Meaningless)?;
         self.change(|stored| {
             if stored.exceptions.len() >= MOST {
                 return Err(ExceptionError::TooMany);
@@ -169,6 +179,63 @@ impl ExceptionStore {
     }
 }
 
+/// An exception that names what no peer has would be taken for one that works, and a
+/// range with a slip in it is wider than it looks.
+fn meaningful(exception: &Exception) -> Result<(), String> {
+    let name = |what: &str, name: &str| {
+        if name.trim().is_empty() {
+            Err(format!("the {what} is empty"))
+        } else if name.chars().count() > LONGEST_NAME {
+            Err(format!(
+                "the {what} has more than {LONGEST_NAME} characters"
+            ))
+        } else if name.chars().any(char::is_control) {
+            Err(format!("the {what} has control characters"))
+        } else {
+            Ok(())
+        }
+    };
+    if !exception.client.is_exact() {
+        return Err(format!(
+            "{} names one address and a range: leave the length out, or give the range's first \
+             address",
+            exception.client
+        ));
+    }
+    if let Some(account) = &exception.account {
+        name("account", account)?;
+        if account.contains(['\\', '/', '@']) {
+            return Err(format!(
+                "`{account}`: accounts are named without their domain"
+            ));
+        }
+    }
+    if let Some(machine) = &exception.machine {
+        name("machine", machine)?;
+    }
+    if exception.shares.len() > MOST_SHARES {
+        return Err(format!("more than {MOST_SHARES} shares"));
+    }
+    for share in &exception.shares {
+        name("share", share)?;
+        if share.eq_ignore_ascii_case("IPC$") {
+            return Err(
+                "IPC$ is no share to name: it goes with every exception but those with --no-ipc"
+                    .to_owned(),
+            );
+        }
+        if share.contains(['\\', '/']) {
+            return Err(format!("`{share}` is a path: name the share alone"));
+        }
+    }
+    if exception.reason.chars().count() > LONGEST_REASON {
+        return Err(format!(
+            "the reason has more than {LONGEST_REASON} characters"
+        ));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +275,93 @@ mod tests {
         };
         assert!(matches!(store.add(nameless), Err(ExceptionError::NoReason)));
         assert!(store.load().unwrap().exceptions.is_empty());
+    }
+
+    #[test]
+    fn what_no_peer_can_be_is_refused() {
+        let (_folder, store) = store();
+        let later = now_ms() / 1000 + 1000;
+        let base = exception(later);
+        let wrong: [(&str, Exception); 10] = [
+            (
+                "a slip",
+                Exception {
+                    client: "10.0.5.7/2".parse().unwrap(),
+                    ..base.clone()
+                },
+            ),
+            (
+                "account",
+                Exception {
+                    account: Some(" ".to_owned()),
+                    ..base.clone()
+                },
+            ),
+            (
+                "domain",
+                Exception {
+                    account: Some("LAB\\bob".to_owned()),
+                    ..base.clone()
+                },
+            ),
+            (
+                "long",
+                Exception {
+                    account: Some("a".repeat(LONGEST_NAME + 1)),
+                    ..base.clone()
+                },
+            ),
+            (
+                "machine",
+                Exception {
+                    machine: Some(String::new()),
+                    ..base.clone()
+                },
+            ),
+            (
+                "share",
+                Exception {
+                    shares: vec![String::new()],
+                    ..base.clone()
+                },
+            ),
+            (
+                "path",
+                Exception {
+                    shares: vec!["//server/scans".to_owned()],
+                    ..base.clone()
+                },
+            ),
+            (
+                "pipes",
+                Exception {
+                    shares: vec!["ipc$".to_owned()],
+                    ..base.clone()
+                },
+            ),
+            (
+                "shares",
+                Exception {
+                    shares: vec!["s".to_owned(); MOST_SHARES + 1],
+                    ..base.clone()
+                },
+            ),
+            (
+                "reason",
+                Exception {
+                    reason: "r".repeat(LONGEST_REASON + 1),
+                    ..base.clone()
+                },
+            ),
+        ];
+        for (what, one) in wrong {
+            assert!(
+                matches!(store.add(one), Err(ExceptionError::Meaningless(_))),
+                "{what}"
+            );
+        }
+        store.add(base).unwrap();
+        assert_eq!(store.load().unwrap().exceptions.len(), 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::admin::AdminSocket;
-use crate::audit::Auditor;
+use crate::audit::{Auditor, CHECKPOINT};
 use crate::config::snapshot::{listeners, shell_limits};
 use crate::config::{ConfigError, Flags, ShareFlag, UserFlag};
 use crate::control::{Control, Made, SetLog, Sources};
@@ -36,7 +36,7 @@ pub struct MadeUp {
 pub struct Running {
     shell: Arc<Shell>,
     control: Arc<Control>,
-    auditor: Option<Arc<Auditor>>,
+    auditor: Arc<Auditor>,
     tasks: Vec<JoinHandle<()>>,
     made_up: MadeUp,
 }
@@ -76,17 +76,11 @@ impl Running {
         let host = Arc::new(TokioHost::current());
         let files = FileService::new(Arc::clone(&host) as _);
         let server = Server::new(server, files, host as _);
-        // A server without records serves: losing them must not cost the files.
-        let local = sources.audit_policy(&config);
-        let auditor =
-            Auditor::start(&sources.state, &config.audit, &local).unwrap_or_else(|error| {
-                tracing::error!("nothing is recorded: {error}");
-                None
-            });
-        if let Some(auditor) = &auditor {
-            server.observe(Arc::clone(auditor) as _);
-        }
         let other = |error: String| ConfigError::Other(error);
+        // A server whose records cannot be written serves: that is the writer's trouble.
+        let local = sources.audit_policy(&config);
+        let auditor = Auditor::start(&sources.state, &config.audit, &local).map_err(other)?;
+        server.observe(Arc::clone(&auditor) as _);
         let shell = Shell::start(server, &listeners(&config), shell_limits(&config.limits))
             .map_err(|error| other(error.to_string()))?;
         let mut names = Vec::new();
@@ -96,10 +90,11 @@ impl Running {
         }
         let shell = Arc::new(shell);
         let socket = AdminSocket::bind(&sources.state).map_err(|error| other(error.to_string()))?;
-        let control = Control::new(Arc::clone(&shell), sources, config, auditor.clone());
+        let control = Control::new(Arc::clone(&shell), sources, config, Arc::clone(&auditor));
         let mut tasks = vec![
             tokio::spawn(socket.serve(Arc::clone(&control))),
             tokio::spawn(watch(Arc::clone(&control))),
+            tokio::spawn(checkpoints(Arc::clone(&control))),
             tokio::spawn(crate::group_policy::run(Arc::clone(&control))),
         ];
         tasks.extend(
@@ -156,9 +151,8 @@ impl Running {
         for task in self.tasks {
             let _ = task.await;
         }
-        if let Some(auditor) = self.auditor {
-            let _ = tokio::task::spawn_blocking(move || auditor.stop()).await;
-        }
+        let auditor = self.auditor;
+        let _ = tokio::task::spawn_blocking(move || auditor.stop()).await;
     }
 }
 
@@ -239,6 +233,16 @@ fn password() -> Result<String, String> {
         );
     }
     Ok(password)
+}
+
+/// Notes from time to time what live sessions did.
+async fn checkpoints(control: Arc<Control>) {
+    let mut tick = tokio::time::interval(CHECKPOINT);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        control.checkpoint().await;
+    }
 }
 
 /// Reads files again when they change, and all of them on SIGHUP.

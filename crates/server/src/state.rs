@@ -200,9 +200,24 @@ pub struct Stamp {
     inode: u64,
     size: u64,
     modified: Option<std::time::SystemTime>,
+    /// A hash of what is in it, where that is looked at.
+    content: Option<u64>,
 }
 
 impl Stamp {
+    /// The file as it is now, its content looked at too: of files that are replaced
+    /// several times within a tick of the clock, number and size may come back.
+    pub fn with_content(path: &Path) -> Option<Stamp> {
+        use std::hash::{DefaultHasher, Hasher};
+        let stamp = Stamp::of(path)?;
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&fs::read(path).ok()?);
+        Some(Stamp {
+            content: Some(hasher.finish()),
+            ..stamp
+        })
+    }
+
     /// The file as it is now; `None`: there is none.
     pub fn of(path: &Path) -> Option<Stamp> {
         use std::os::unix::fs::MetadataExt;
@@ -211,6 +226,7 @@ impl Stamp {
             inode: metadata.ino(),
             size: metadata.len(),
             modified: metadata.modified().ok(),
+            content: None,
         })
     }
 }

@@ -56,22 +56,34 @@ const VISITORS: &[Visitor] = &[
     visitor("imp311", How::Python("impacket", "impacket", "3.1.1")),
     visitor("pynt1", How::Python("pysmb", "smb", "NT1")),
     visitor("py202", How::Python("pysmb", "smb", "2.0.2")),
+    visitor(
+        "evil",
+        How::Smbclient("SMB3_11", "sign", &["--netbios-name", EVIL]),
+    ),
 ];
 
 const fn visitor(account: &'static str, how: How) -> Visitor {
     Visitor { account, how }
 }
 
-/// What is asked, and the configuration that makes it so; the first is made with
-/// `policy set`.
+/// What is asked, and the configuration that makes it so; settings are made with
+/// `policy set`. The first leaves behind who signs when it must, so that it is certain
+/// when it is asked again.
 const CHANGES: &[(&str, &str)] = &[
-    ("server-always=enabled", ""),
+    (ALWAYS, ""),
+    ("server-if-client-agrees=disabled", ""),
     ("smb1=off", "smb1=false"),
     ("min-dialect=3.0", "min=3.0"),
     ("ntlmv1=off", "ntlmv1=false"),
     ("guest=off", "guest=never"),
     ("encryption=required", "encrypt=true"),
+    (ALWAYS, ""),
 ];
+
+const ALWAYS: &str = "server-always=enabled";
+
+/// A machine's name that would be a formula, markup and terminal commands at once.
+const EVIL: &str = "=<b>&\u{1b}[2J";
 
 /// The configuration with one change.
 fn configuration(folder: &Path, change: &str) -> String {
@@ -309,16 +321,61 @@ impl Site<'_> {
                 },
             );
         }
-        for (change, how) in CHANGES {
-            let result = self.change(change, how);
-            tally.check(&format!("what-if {change}"), result);
+        tally.check("names that act", self.names_that_act());
+        for (at, (change, how)) in CHANGES.iter().enumerate() {
+            let uncertain = at == 0;
+            let result = self.change(change, how, uncertain);
+            let again = if at > 0 && *change == ALWAYS {
+                ", now certain"
+            } else {
+                ""
+            };
+            tally.check(&format!("what-if {change}{again}"), result);
             self.restore(how)?;
         }
         Ok(())
     }
 
+    /// What a peer calls itself reaches no reader as more than text: read by Python's
+    /// parsers of HTML and CSV.
+    fn names_that_act(&self) -> Res<()> {
+        let Some(python) = self.context.peers.program("python3") else {
+            return Ok(());
+        };
+        let script = "import csv, html.parser, io, sys\n\
+             kind, text = sys.argv[1], sys.stdin.buffer.read().decode()\n\
+             assert '\\x1b' not in text, 'escape'\n\
+             tags, data = set(), []\n\
+             class P(html.parser.HTMLParser):\n\
+             \x20   def handle_starttag(self, tag, attrs): tags.add(tag)\n\
+             \x20   def handle_data(self, text): data.append(text)\n\
+             if kind == 'html':\n\
+             \x20   P().feed(text)\n\
+             \x20   known = set('html head meta title style body h1 p svg text rect table thead tbody tr th td'.split())\n\
+             \x20   assert tags <= known, tags - known\n\
+             \x20   assert 'svg' in tags and any('<b>' in one.lower() for one in data), data\n\
+             else:\n\
+             \x20   rows = list(csv.reader(io.StringIO(text)))\n\
+             \x20   assert len({len(row) for row in rows}) == 1, rows\n\
+             \x20   assert any('<b>' in row[1].lower() for row in rows), rows\n\
+             \x20   assert not any(cell[:1] in '=+@' for row in rows for cell in row if cell), rows\n";
+        for format in ["html", "csv"] {
+            let text = self.countersign(&["audit", "report", "--format", format])?;
+            let file = self.folder.join(format!("report.{format}"));
+            std::fs::write(&file, text).map_err(|e| e.to_string())?;
+            let mut c = command(python, &["-c", script, format]);
+            let input = std::fs::File::open(&file).map_err(|e| e.to_string())?;
+            c.stdin(input);
+            let out = run_program(c, LIMIT)?;
+            if !out.ok() {
+                return Err(format!("{format}: {}", out.tail()));
+            }
+        }
+        Ok(())
+    }
+
     /// Asks, makes the change, lets everybody come again.
-    fn change(&self, change: &str, how: &str) -> Res<()> {
+    fn change(&self, change: &str, how: &str, doubt: bool) -> Res<()> {
         let answer = self.json(&["audit", "what-if", change, "--since", "30d", "--json"])?;
         let accounts = |key: &str| -> BTreeSet<String> {
             answer
@@ -344,7 +401,7 @@ impl Site<'_> {
             .collect();
         let silent = ["nt1off", "impnt1", "pynt1"].map(str::to_owned);
         let silent = BTreeSet::from(silent);
-        if how.is_empty() == uncertain.is_empty() || !uncertain.is_subset(&silent) {
+        if doubt == uncertain.is_empty() || !uncertain.is_subset(&silent) {
             return Err(format!("not certain: {uncertain:?}"));
         }
         if how.is_empty() {
@@ -359,6 +416,7 @@ impl Site<'_> {
         } else {
             self.configure(how)?;
         }
+        let begun = Instant::now();
         let (let_in, turned_away) = self.everybody()?;
         let wrongly: BTreeSet<&String> = named.difference(&turned_away).collect();
         let exact = turned_away.is_subset(&named) && wrongly.iter().all(|w| uncertain.contains(*w));
@@ -371,13 +429,47 @@ impl Site<'_> {
         if !lost.is_empty() {
             return Err(format!("said to start signing, but turned away: {lost:?}"));
         }
+        let protected = self.protected(begun)?;
+        let in_clear: Vec<&String> = signing.difference(&protected).collect();
+        if !in_clear.is_empty() {
+            return Err(format!("said to start signing, but did not: {in_clear:?}"));
+        }
+        // Of the others nobody is protected who was not before, but those it was not
+        // certain of.
+        if doubt && !uncertain.iter().any(|one| protected.contains(one)) {
+            return Err("nobody signed of whom it was not certain".to_owned());
+        }
         println!("{change}: cut off {turned_away:?}, named without certainty {wrongly:?}");
         Ok(())
     }
 
+    /// The accounts whose sessions since then were signed or encrypted.
+    fn protected(&self, begun: Instant) -> Res<BTreeSet<String>> {
+        let since = format!("{}s", begun.elapsed().as_secs() + 1);
+        let report = ["audit", "report", "--format", "json", "--since", &since];
+        let report = self.json(&report)?;
+        let peers = report.get("peers").and_then(Value::as_array);
+        Ok(peers
+            .into_iter()
+            .flatten()
+            .filter(|peer| {
+                let how = peer.get("protection").and_then(Value::as_str);
+                matches!(how, Some("signed" | "encrypted"))
+            })
+            .filter_map(|peer| peer.get("user")?.as_str()?.rsplit('\\').next())
+            .map(str::to_owned)
+            .collect())
+    }
+
     fn restore(&self, how: &str) -> Res<()> {
         if how.is_empty() {
-            self.countersign(&["policy", "set", "server-always=disabled"])?;
+            let set = [
+                "policy",
+                "set",
+                "server-always=disabled",
+                "server-if-client-agrees=enabled",
+            ];
+            self.countersign(&set)?;
             return Ok(());
         }
         self.configure("nothing")

@@ -5,10 +5,10 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use countersign_audit::time::{parse_end, parse_span, rfc3339};
 use countersign_audit::{
-    Affected, Change, Database, Format, Report, Row, Standing, now, what_if as ask,
+    Affected, Change, Database, Losses, Report, Row, Standing, now, once_each, what_if as ask,
 };
 use countersign_server::admin::{Answer, Request, ask_all};
-use countersign_server::audit::{database, standing as standing_of};
+use countersign_server::audit::{database, standing as standing_of, undefined};
 use countersign_server::config::Config;
 use countersign_server::exceptions::ExceptionStore;
 use countersign_server::group_policy::GroupPolicyStore;
@@ -17,7 +17,7 @@ use countersign_server::store::{self, PolicyStore};
 
 use crate::Outcome;
 use crate::arguments::Place;
-use crate::output::{printable, say, say_json, table};
+use crate::output::{complain, printable, say, say_json, table};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -96,29 +96,50 @@ pub(crate) fn run(command: AuditCommand) -> Outcome {
     }
 }
 
-/// What is recorded; running servers write down first what they have seen.
-fn rows(state: &State, since: u64) -> Result<Vec<Row>, String> {
-    // A server that does not answer has what it wrote before.
-    let _ = ask_all(state, &Request::FlushAudit, PATIENCE);
-    Database::open(&database(state))
-        .and_then(|database| database.ways(since))
-        .map_err(|error| error.to_string())
+/// What is recorded, and what was lost; running servers write down first what they have
+/// seen. What a server cannot write is said, and the answer is that of what is there.
+fn rows(state: &State, since: u64) -> Result<(Vec<Row>, Losses), String> {
+    let mut unwritten = Losses::default();
+    for asked in ask_all(state, &Request::FlushAudit, PATIENCE) {
+        let pid = asked.pid;
+        match asked.answer {
+            Ok(Answer::Flushed { written: true, .. }) => {}
+            Ok(Answer::Flushed { lost, trouble, .. }) => {
+                unwritten = unwritten.plus(lost);
+                complain(&format!(
+                    "note: server {pid} has not written all it has seen: {}",
+                    trouble.as_deref().unwrap_or("it is not done yet")
+                ));
+            }
+            Ok(_) => complain(&format!("note: server {pid}: unexpected answer")),
+            Err(error) => complain(&format!("note: server {pid} does not answer: {error}")),
+        }
+    }
+    let read = || {
+        let database = Database::open(&database(state))?;
+        Ok((database.ways(since)?, database.lost(since)?.plus(unwritten)))
+    };
+    read().map_err(|error: countersign_audit::DatabaseError| {
+        if error.is_damage() {
+            format!(
+                "{error}: the file is damaged; a running server puts it aside and begins a new \
+                 one with its next record"
+            )
+        } else {
+            error.to_string()
+        }
+    })
 }
 
 fn report(place: &Place, since: u64, form: Form) -> Outcome {
     let (state, _) = place.state()?;
-    let report = Report::of(&rows(&state, since)?, since, now());
-    let format = match form {
-        Form::Table => Format::Table,
-        Form::Json => Format::Json,
-        Form::Csv => Format::Csv,
-        Form::Html => Format::Html,
-    };
-    match format {
-        Format::Json => return say_json(&report),
-        Format::Csv => say(report.csv().trim_end()),
-        Format::Html => say(report.html().trim_end()),
-        Format::Table => {
+    let (rows, lost) = rows(&state, since)?;
+    let report = Report::of(&rows, since, now()).with_losses(lost);
+    match form {
+        Form::Json => return say_json(&report),
+        Form::Csv => say(report.csv().trim_end()),
+        Form::Html => say(report.html().trim_end()),
+        Form::Table => {
             let (head, rows) = report.table();
             let head: Vec<&str> = head.iter().map(String::as_str).collect();
             say(&table(&head, &rows));
@@ -133,6 +154,9 @@ fn report(place: &Place, since: u64, form: Form) -> Outcome {
                 rfc3339(since),
                 totals.join(", ")
             ));
+            if let Some(words) = report.lost_in_words() {
+                say(&words);
+            }
         }
     }
     Ok(())
@@ -166,22 +190,31 @@ fn standing(state: &State, config: &Config) -> Result<Standing, String> {
     let group = GroupPolicyStore::new(state.clone())
         .layers_of(config)
         .map_err(error)?;
-    let policy = store::effective(
-        &config.policy,
-        countersign_policy::Settings::default(),
-        store::now_ms(),
-        &local,
-        &group,
-    )
-    .with_exceptions(config.exceptions.allow);
-    Ok(standing_of(config, &policy, &stored.in_force(now())))
+    let flags = countersign_policy::Settings::default();
+    let now_ms = store::now_ms();
+    let mut policy = store::effective(&config.policy, flags, now_ms, &local, &group);
+    if !config.exceptions.allow {
+        policy = policy.with_exceptions(false);
+    }
+    let undefined = undefined(config, flags, now_ms, &local, &group);
+    let exceptions = stored.in_force(now());
+    Ok(standing_of(config, &policy, &exceptions, undefined))
 }
 
 fn what_if(place: &Place, changes: &[Change], since: u64, json: bool) -> Outcome {
+    if let Err(error) = once_each(changes) {
+        // As every other mistake in the arguments.
+        clap::Error::raw(
+            clap::error::ErrorKind::ArgumentConflict,
+            format!("{error}\n"),
+        )
+        .exit();
+    }
     let (state, config) = place.state()?;
-    let rows = rows(&state, since)?;
+    let (rows, lost) = rows(&state, since)?;
     let standing = standing(&state, &config)?;
-    let answer = ask(&rows, &standing, changes, now());
+    let mut answer = ask(&rows, &standing, changes, now());
+    answer.lost = lost;
     if json {
         return say_json(&answer);
     }
@@ -195,6 +228,9 @@ fn what_if(place: &Place, changes: &[Change], since: u64, json: bool) -> Outcome
         &answer.start_signing,
         "nobody would start to sign",
     );
+    if !answer.stop_signing.is_empty() {
+        list("would no longer have to sign", &answer.stop_signing, "");
+    }
     if !answer.let_in.is_empty() {
         list("would be let in", &answer.let_in, "");
     }
@@ -204,6 +240,18 @@ fn what_if(place: &Place, changes: &[Change], since: u64, json: bool) -> Outcome
             "not certain: an SMB1 peer that does not offer to sign may still sign when it \
              must; only requiring it shows",
         );
+    }
+    if answer.start_signing.iter().any(|peer| !peer.certain) {
+        say(
+            "not certain: an SMB1 peer that was never told that the server can sign may offer \
+             to once it is",
+        );
+    }
+    if answer.lost.any() {
+        say(&format!(
+            "Not complete: {} notes did not fit into the queue, {} could not be written.",
+            answer.lost.dropped, answer.lost.failed
+        ));
     }
     Ok(())
 }
@@ -232,10 +280,13 @@ fn list(title: &str, peers: &[Affected], nobody: &str) {
                 rfc3339(peer.last_seen),
                 peer.connections.to_string(),
                 peer.bytes.to_string(),
-                match peer.cost {
-                    Some(cost) => format!("about {} s of a core", cost.cpu_seconds),
-                    None if peer.certain => peer.reason.clone(),
-                    None => format!("{} (not certain)", peer.reason),
+                match (peer.cost, peer.certain) {
+                    (Some(cost), true) => format!("about {} s of a core", cost.cpu_seconds),
+                    (Some(cost), false) => {
+                        format!("about {} s of a core (not certain)", cost.cpu_seconds)
+                    }
+                    (None, true) => peer.reason.clone(),
+                    (None, false) => format!("{} (not certain)", peer.reason),
                 },
             ]
         })

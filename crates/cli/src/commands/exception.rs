@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::arguments::Place;
-use crate::output::{printable, say, say_json, table};
+use crate::output::{complain, printable, say, say_json, table};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -103,13 +103,27 @@ fn add(arguments: AddArguments) -> Outcome {
     if !config.exceptions.allow {
         return Err(format!("{forbidden} in the configuration"));
     }
-    for asked in ask_all(&state, &Request::Standing, PATIENCE) {
-        if let Ok(Answer::Standing(standing)) = asked.answer
+    let servers = ask_all(&state, &Request::Standing, PATIENCE);
+    for asked in &servers {
+        if let Ok(Answer::Standing(standing)) = &asked.answer
             && !standing.exceptions_allowed
         {
             return Err(format!(
                 "{forbidden} in the configuration or Group Policy of server {}",
                 asked.pid
+            ));
+        }
+    }
+    if !super::policy::without_server(&arguments.place)?.exceptions_allowed() {
+        return Err(format!("{forbidden} in Group Policy"));
+    }
+    for share in &arguments.share {
+        let wanted = share.to_lowercase();
+        let known = |name: &str| name.to_lowercase() == wanted;
+        if !config.share.is_empty() && !config.share.iter().any(|one| known(&one.name)) {
+            complain(&format!(
+                "note: the configuration has no share `{}`",
+                printable(share)
             ));
         }
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod copying;
 pub(crate) mod login;
+mod meeting;
 pub(crate) mod outcome;
 pub(crate) mod present;
 pub(crate) mod progress;

@@ -15,6 +15,7 @@ use countersign_server::store::{self, PolicyStore};
 use tokio::sync::Mutex;
 
 use super::login::ConnectArguments;
+use super::meeting::Meetings;
 use super::outcome::{Trouble, misused};
 
 /// Connections that a copy of many files is spread over, unless told otherwise.
@@ -27,6 +28,7 @@ pub(crate) struct Prepared {
     pub(crate) location: Location,
     /// The share once it is connected, for all locations on it.
     open: Arc<Mutex<Option<Share>>>,
+    meetings: Meetings,
 }
 
 impl ConnectArguments {
@@ -36,13 +38,14 @@ impl ConnectArguments {
         let mut all: Vec<(&Location, Prepared)> = Vec::new();
         for location in locations {
             let known = all.iter().find(|(one, _)| same_logon(one, location));
-            let client = known.map(|(_, prepared)| prepared.client.clone());
+            let client = known
+                .map(|(_, prepared)| (prepared.client.clone(), prepared.meetings.clone()));
             let open = all
                 .iter()
                 .find(|(one, _)| same_logon(one, location) && one.share == location.share)
                 .map(|(_, prepared)| Arc::clone(&prepared.open));
             let mut prepared = match client {
-                Some(client) => self.with(client, location),
+                Some((client, meetings)) => self.with(client, meetings, location),
                 None => self.prepare(location)?,
             };
             if let Some(open) = open {
@@ -53,7 +56,7 @@ impl ConnectArguments {
         Ok(all.into_iter().map(|(_, prepared)| prepared).collect())
     }
 
-    fn with(&self, client: Client, location: &Location) -> Prepared {
+    fn with(&self, client: Client, meetings: Meetings, location: &Location) -> Prepared {
         let mut location = location.clone();
         location.port = location.port.or(self.port);
         // What was said once need not be carried on.
@@ -62,13 +65,26 @@ impl ConnectArguments {
             client,
             location,
             open: Arc::default(),
+            meetings,
         }
     }
 
     /// Resolves policy and credentials; may ask for a password.
     pub(crate) fn prepare(&self, location: &Location) -> Result<Prepared, String> {
         self.possible(location);
-        let policy = self.policy()?;
+        let config = match &self.config {
+            Some(file) => Config::load(file).map_err(|error| error.to_string())?,
+            None => Config::default(),
+        };
+        let state = State::at(self.state.as_deref().or(config.state.as_deref()));
+        let policy = self.policy(&config, &state)?;
+        let user = self.user.as_deref().or(location.user.as_deref());
+        let meetings = Meetings::new(
+            &state,
+            &config,
+            (self.encrypt, self.dialect.highest),
+            user.unwrap_or_default(),
+        );
         let credentials = self.credentials(location)?;
         let timeout = Duration::from_secs(self.timeout);
         let client = Client::builder()
@@ -79,7 +95,7 @@ impl ConnectArguments {
             .allow_guest(self.guest)
             .connect_timeout(timeout)
             .build();
-        Ok(self.with(client, location))
+        Ok(self.with(client, meetings, location))
     }
 
     /// What no server can do is not tried.
@@ -108,16 +124,11 @@ impl ConnectArguments {
     }
 
     /// The policy in force, in which `--sign` is the word of the command line.
-    fn policy(&self) -> Result<Effective, String> {
-        let config = match &self.config {
-            Some(file) => Config::load(file).map_err(|error| error.to_string())?,
-            None => Config::default(),
-        };
-        let state = State::at(self.state.as_deref().or(config.state.as_deref()));
+    fn policy(&self, config: &Config, state: &State) -> Result<Effective, String> {
         let group = GroupPolicyStore::new(state.clone())
-            .layers_of(&config)
+            .layers_of(config)
             .map_err(|error| error.to_string())?;
-        let local = PolicyStore::new(state)
+        let local = PolicyStore::new(state.clone())
             .load()
             .map_err(|error| error.to_string())?;
         let said = self.sign.map_or_else(Settings::default, Signing::settings);
@@ -194,10 +205,16 @@ impl Prepared {
             host.clone()
         };
         let port = self.location.port.unwrap_or(445);
-        self.client
-            .connect(&format!("{host}:{port}"))
-            .await
-            .map_err(|error| Trouble::at(self.root(), &error))
+        match self.client.connect(&format!("{host}:{port}")).await {
+            Ok(connection) => {
+                self.meetings.connected(&connection);
+                Ok(connection)
+            }
+            Err(error) => {
+                self.meetings.failed(&host, &error);
+                Err(Trouble::at(self.root(), &error))
+            }
+        }
     }
 
     /// The location's share, connected by the first who asks.

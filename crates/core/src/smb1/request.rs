@@ -22,7 +22,7 @@ use countersign_wire::smb1::{
 };
 use countersign_wire::{DecodeError, NtStatus};
 
-use super::state::{File, FileKind, Session, Shared, Tree};
+use super::state::{File, FileKind, Session, Shared, State, Tree};
 use crate::config::{OemCodePage, ServerConfig};
 use crate::gate::smb1::{Admitted, FRAME_HEADROOM, Outgoing};
 use crate::status;
@@ -221,11 +221,29 @@ impl Request {
     /// The tree of the TID.
     pub(crate) fn tree(&self) -> Result<Tree, Stop> {
         let state = self.shared.state.lock();
-        state
+        let tree = state
             .trees
             .get(&self.header.tid)
-            .cloned()
-            .ok_or(Stop::Status(NtStatus::SMB_BAD_TID))
+            .ok_or(Stop::Status(NtStatus::SMB_BAD_TID))?;
+        self.excused(&state, tree)?;
+        Ok(tree.clone())
+    }
+
+    /// A session that exceptions let in has, in clear, what it connected by one of them,
+    /// and nothing that another session connected.
+    fn excused(&self, state: &State, tree: &Tree) -> Result<(), Stop> {
+        let Some(session) = state.sessions.get(&self.header.uid) else {
+            return Ok(());
+        };
+        let of_another = !session.exceptions.is_empty() && tree.uid != self.header.uid;
+        let lapsed = tree
+            .exception
+            .as_ref()
+            .is_some_and(|one| !session.exceptions.contains(one));
+        if !self.admitted.is_signed() && (of_another || lapsed) {
+            return Err(Stop::Status(NtStatus::ACCESS_DENIED));
+        }
+        Ok(())
     }
 
     /// The share of the TID; IPC$ has none.
@@ -245,6 +263,9 @@ impl Request {
     pub(crate) fn file_entry(&self, fid: u16) -> Result<(u16, File), Stop> {
         let fid = self.fid(fid);
         let state = self.shared.state.lock();
+        if let Some(tree) = state.trees.get(&self.header.tid) {
+            self.excused(&state, tree)?;
+        }
         match state.files.get(&fid) {
             Some(f) if f.uid == self.header.uid && f.tid == self.header.tid => Ok((fid, f.clone())),
             _ => Err(Stop::Status(NtStatus::INVALID_HANDLE)),

@@ -272,6 +272,8 @@ pub(crate) struct Tree {
     pub(crate) share: Option<Arc<Share>>,
     /// MaximalShareAccessRights.
     pub(crate) access: u32,
+    /// The exception by which requests may come in clear.
+    pub(crate) exception: Option<Arc<Exception>>,
 }
 
 /// What a FID stands for, [MS-CIFS] 3.3.1.7.

@@ -109,6 +109,7 @@ fn connect_to(cx: &mut Request, request: &TreeConnectRequest) -> Result<Tree, St
         name: found.name,
         share,
         access: found.access,
+        exception: under.exception,
     };
     let mut state = cx.shared.state.lock();
     let limit = cx.config.limits.trees_per_session;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use countersign_policy::{Reason, SignedSoFar};
+use countersign_policy::Reason;
 use countersign_wire::NtStatus;
 use countersign_wire::smb2::{Command, FileId, HEADER_LEN, Header, HeaderFlags, Target, fsctl};
 
@@ -316,10 +316,8 @@ impl Smb2 {
         if let Some(session) = &known
             && admitted.is_ordinary()
         {
-            let protected = admitted.is_signed() || admitted.is_encrypted();
-            let first = facts.is_some_and(|f| f.signed_so_far == SignedSoFar::Nothing);
             session.saw(admitted.is_signed(), admitted.is_encrypted());
-            if protected && first {
+            if admitted.is_signed() || admitted.is_encrypted() {
                 session.signs_after_all();
             }
         }
@@ -429,11 +427,20 @@ impl Smb2 {
             if tree.protect && !protected {
                 return fail(NtStatus::ACCESS_DENIED);
             }
-            if let Some(exception) = tree.exception.as_ref().filter(|_| !protected)
-                && !tree.exception_used.swap(true, Ordering::Relaxed)
-                && let Some(record) = request.session.as_ref().and_then(|s| s.record.get())
-            {
-                tell_used(server, record, exception, &tree.name, true);
+            if let Some(exception) = tree.exception.as_ref().filter(|_| !protected) {
+                // Who is logged on may have changed, and the exceptions with it.
+                if !request
+                    .session
+                    .as_ref()
+                    .is_some_and(|s| s.lives_by(exception))
+                {
+                    return fail(NtStatus::ACCESS_DENIED);
+                }
+                if !tree.exception_used.swap(true, Ordering::Relaxed)
+                    && let Some(record) = request.session.as_ref().and_then(|s| s.record.get())
+                {
+                    tell_used(server, record, exception, &tree.name, true);
+                }
             }
             if tree.encrypt && !request.admitted.is_encrypted() {
                 // [MS-SMB2] 3.3.5.2.11.

@@ -629,7 +629,7 @@ impl FrontEnd for Smb2 {
         let mut end = Vec::new();
         for (id, channel) in &self.state.channels {
             let session = &channel.session;
-            let Some(facts) = session.facts().filter(|_| session.home == link.id) else {
+            let Some(facts) = session.facts().filter(|_| session.is_led_by(link.id)) else {
                 continue;
             };
             if !exceptions_hold(&config, &session.exceptions(), now.unix()) {

@@ -166,8 +166,15 @@ impl Session {
         self.login.lock().exceptions = exceptions;
     }
 
-    /// A session under exceptions whose first ordinary request came protected needs none:
-    /// from here on everything must.
+    /// Whether this exception lets it stay unsigned.
+    pub(crate) fn lives_by(&self, exception: &Exception) -> bool {
+        let login = self.login.lock();
+        login.exceptions.iter().any(|one| **one == *exception)
+    }
+
+    /// A session under exceptions of which an ordinary request came protected needs none:
+    /// from here on everything must. Whoever can slip in a request in clear before that
+    /// has no part in what the client opens behind its signature.
     pub(crate) fn signs_after_all(&self) {
         {
             let mut login = self.login.lock();
@@ -258,6 +265,14 @@ impl Session {
             self.count_opens();
         }
         tree
+    }
+
+    /// Whether this connection speaks for it: its first channel that is alive.
+    pub(crate) fn is_led_by(&self, connection: u64) -> bool {
+        self.channels
+            .lock()
+            .first()
+            .is_some_and(|(first, _)| *first == connection)
     }
 
     /// Number of tree connects.

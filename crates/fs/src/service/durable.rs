@@ -8,6 +8,7 @@ use countersign_wire::dtyp::Guid;
 use countersign_wire::fscc::CreateAction;
 
 use super::FileService;
+use super::authorize::CHANGES;
 use super::handle::{Durable, Open};
 use super::oplock::keeps_handle;
 use crate::FsError;
@@ -149,6 +150,10 @@ impl FileService {
             }
         }
         if open.caller.user_sid != context.caller.user_sid {
+            return Err(FsError::AccessDenied);
+        }
+        // The share may be narrower for the caller now than when it was opened.
+        if context.share.options.read_only && open.granted.intersects(CHANGES) {
             return Err(FsError::AccessDenied);
         }
         {

@@ -721,3 +721,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_administrative_template_sets_what_is_read() {
+    let template = include_str!("../../../../docs/admx/countersign.admx");
+    let key = format!(
+        "key=\"{REGISTRY_KEY}\" valueName=\"{}\"",
+        Key::AllowExceptions
+    );
+    assert!(template.contains(&key), "{key}");
+    // Every string it names is in the language's file.
+    let strings = include_str!("../../../../docs/admx/en-US/countersign.adml");
+    for part in template.split("$(string.").skip(1) {
+        let name = part.split(')').next().unwrap_or_default();
+        assert!(
+            strings.contains(&format!("<string id=\"{name}\">")),
+            "{name}"
+        );
+    }
+}

@@ -6,7 +6,7 @@ mod ask;
 mod serve;
 mod socket;
 
-use countersign_audit::Standing;
+use countersign_audit::{Losses, Standing};
 use countersign_policy::Effective;
 use countersign_policy::check::Hardening;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub enum Request {
     ApplyExceptions,
     /// What decides who is let in.
     Standing,
-    /// Write down what the audit has seen so far.
+    /// Write down what the audit has seen so far, of live sessions too.
     FlushAudit,
     /// What Group Policy there is.
     GroupPolicy,
@@ -79,6 +79,15 @@ pub enum Answer {
     Applied(Applied),
     /// To `Standing`.
     Standing(Box<Standing>),
+    /// To `FlushAudit`.
+    Flushed {
+        /// It is written.
+        written: bool,
+        /// What was lost and is not noted there.
+        lost: Losses,
+        /// What keeps it from being written.
+        trouble: Option<String>,
+    },
     /// To `GroupPolicy` and `RefreshGroupPolicy`.
     GroupPolicy(Box<GroupPolicyStatus>),
     /// Done.
@@ -177,6 +186,9 @@ pub struct SessionRow {
     pub algorithm: Option<String>,
     /// Why it is signed or not: a code of `docs/reasons.md`.
     pub reason: String,
+    /// The exceptions that let it stay unsigned.
+    #[serde(default)]
+    pub exceptions: Vec<String>,
     /// The cipher, if requests came encrypted.
     pub encrypted: Option<String>,
     /// Opens.

@@ -214,15 +214,18 @@ section! {
 }
 
 section! {
-    /// Records of every peer, and events: see [audit.md](audit.md). The four keys that
-    /// begin with `audit-` are Windows' switches of these names.
+    /// Records of every peer, and events: see [audit.md](audit.md). The keys that begin
+    /// with `audit-` are Windows' switches of these names.
     pub struct AuditSection in "audit" {
-        /// Peers are recorded in `audit.db` in the state folder; a change takes a restart.
+        /// Peers are recorded in `audit.db` in the state folder, and events written; a
+        /// change takes a restart. Changes of the policy are reported in any case.
         enabled: bool = true;
         /// Days a record is kept.
         keep_days: u32 = KeepLimits::default().days;
         /// Records kept; beyond it those of the longest unseen peers go.
         keep_records: usize = 200_000;
+        /// MiB the records may take; beyond it those of the longest unseen peers go.
+        keep_mib: u32 = 256;
         /// Notes that may wait to be written; further ones are dropped and counted. A
         /// change takes a restart.
         queue: usize = 8192;
@@ -235,6 +238,15 @@ section! {
         audit_client_does_not_support_encryption: bool = false;
         /// AuditInsecureGuestLogon: an event for every guest.
         audit_insecure_guest_logon: bool = true;
+        /// Client commands, AuditServerDoesNotSupportSigning: an event (31998) for servers
+        /// that do not sign.
+        audit_server_does_not_support_signing: bool = true;
+        /// Client commands, AuditServerDoesNotSupportEncryption: an event (31999) for
+        /// servers that cannot encrypt.
+        audit_server_does_not_support_encryption: bool = false;
+        /// Client commands, AuditInsecureGuestLogon: an event for every server that makes a
+        /// guest of the user.
+        audit_client_insecure_guest_logon: bool = true;
         /// File that gets every event as a line of JSON; a relative path is relative to the
         /// state folder.
         json: Option<PathBuf> = None;

@@ -180,6 +180,7 @@ impl Checker<'_> {
         for (key, value) in [
             ("keep-days", audit.keep_days as usize),
             ("keep-records", audit.keep_records),
+            ("keep-mib", audit.keep_mib as usize),
             ("queue", audit.queue),
         ] {
             if value == 0 {

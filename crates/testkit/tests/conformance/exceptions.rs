@@ -4,6 +4,7 @@ use super::*;
 use std::sync::Mutex;
 
 use countersign_core::observer::{Observer, Occasion};
+use countersign_core::registry::Progress;
 use countersign_fs::Share;
 use countersign_policy::{Exception, Exceptions};
 use countersign_testkit::wire::Wire;
@@ -46,16 +47,11 @@ impl Observer for Notes {
         let line = match occasion {
             Occasion::SetUp(sighting) => format!("set up {}", sighting.reason),
             Occasion::Refused(sighting) => format!("refused {}", sighting.reason),
-            Occasion::Ended {
-                sighting,
-                seen,
-                received,
-                sent,
-            } => format!(
+            Occasion::Ended(went) => format!(
                 "ended {} clear={} bytes={}",
-                sighting.reason,
-                seen.clear,
-                received > 0 && sent > 0
+                went.sighting.reason,
+                went.seen.clear,
+                went.received > 0 && went.sent > 0
             ),
             Occasion::ExceptionUsed {
                 exception,
@@ -213,4 +209,165 @@ fn other_accounts_and_addresses_have_none_and_taken_back_it_ends_the_session() {
     c.session().sign = false;
     let status = c.tree_connect(r"\\s\share").unwrap().status();
     assert_eq!(status, NtStatus::ACCESS_DENIED);
+}
+
+#[test]
+fn a_request_slipped_in_in_clear_opens_no_way_into_what_the_client_signs() {
+    for dialect in ALL {
+        let s = subject();
+        let mut c = s.alice(dialect);
+        assert_eq!(
+            c.tree_connect(r"\\s\share").unwrap().status(),
+            NtStatus::SUCCESS
+        );
+        // Somebody between sends the first request behind the logon, in clear.
+        c.session().sign = false;
+        assert_eq!(make(&mut c, 1), NtStatus::OBJECT_NAME_NOT_FOUND);
+        // The client signs; it may write, since it needs no exception.
+        c.session().sign = true;
+        assert_eq!(make(&mut c, 2), NtStatus::SUCCESS, "{dialect:#x}");
+        // From there on nothing comes in clear, not even what the exception covers.
+        c.session().sign = false;
+        assert_eq!(make(&mut c, 1), NtStatus::ACCESS_DENIED, "{dialect:#x}");
+        let reply = echo(&mut c).unwrap();
+        assert_eq!(reply.status(), NtStatus::ACCESS_DENIED, "{dialect:#x}");
+    }
+}
+
+/// alice may have `share` unsigned, bob `other`.
+fn one_each() -> Subject {
+    let s = subject();
+    s.server.reconfigure(|config| {
+        let bob = Exception {
+            id: "8".to_owned(),
+            account: Some("bob".to_owned()),
+            shares: vec!["other".to_owned()],
+            read_only: false,
+            ..exception()
+        };
+        config.exceptions = Arc::new(Exceptions::new([exception(), bob]));
+    });
+    s
+}
+
+#[test]
+fn who_logs_on_again_as_another_does_not_keep_the_shares_of_the_first() {
+    for dialect in [0x202, 0x210, 0x300] {
+        let s = one_each();
+        let mut c = s.alice(dialect);
+        c.session().sign = false;
+        assert_eq!(
+            c.tree_connect(r"\\s\share").unwrap().status(),
+            NtStatus::SUCCESS
+        );
+        assert_eq!(make(&mut c, 1), NtStatus::OBJECT_NAME_NOT_FOUND);
+        let again = Logon {
+            session: c.session().id,
+            ..Logon::new("bob", "S3cret#2b")
+        };
+        assert_eq!(c.logon(&again).unwrap().status(), NtStatus::SUCCESS);
+        c.session().sign = false;
+        assert_eq!(make(&mut c, 1), NtStatus::ACCESS_DENIED, "{dialect:#x}");
+        // Its own share it has.
+        assert_eq!(
+            c.tree_connect(r"\\s\other").unwrap().status(),
+            NtStatus::SUCCESS
+        );
+        assert_eq!(make(&mut c, 2), NtStatus::SUCCESS, "{dialect:#x}");
+    }
+}
+
+#[test]
+fn a_durable_open_that_may_write_is_not_taken_up_in_clear_under_read_only() {
+    let s = subject();
+    let name: Vec<u8> = "file".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let create = |c: &mut Client<MemoryWire>, disposition, context| {
+        c.call(Command::CREATE, |w| {
+            CreateRequest {
+                oplock_level: 9,
+                impersonation_level: 2,
+                desired_access: AccessMask::from_bits_retain(0x3),
+                file_attributes: FileAttributes::empty(),
+                share_access: ShareAccess::from_bits_retain(7),
+                disposition,
+                options: CreateOptions::empty(),
+                name: &name,
+                contexts: vec![context],
+            }
+            .encode(w);
+        })
+        .unwrap()
+    };
+    let mut c = s.alice(0x210);
+    c.tree_connect(r"\\s\share").unwrap();
+    let reply = create(&mut c, 2, CreateContext::DurableRequest);
+    assert_eq!(reply.status(), NtStatus::SUCCESS);
+    let id = CreateResponse::decode(&reply.message).unwrap().file_id;
+    c.wire.hang_up();
+    let mut c = s.alice(0x210);
+    c.session().sign = false;
+    c.tree_connect(r"\\s\share").unwrap();
+    let reply = create(&mut c, 1, CreateContext::DurableReconnect(id));
+    assert_eq!(reply.status(), NtStatus::ACCESS_DENIED);
+    // Signed it is taken up.
+    c.session().sign = true;
+    let reply = create(&mut c, 1, CreateContext::DurableReconnect(id));
+    assert_eq!(reply.status(), NtStatus::SUCCESS);
+}
+
+#[test]
+fn a_session_whose_first_connection_is_gone_obeys_a_change_too() {
+    let s = Subject::new(optional());
+    let mut first = s.alice(0x311);
+    let mut second = s.dialect(0x311);
+    second.lend_session(&first);
+    let bind = Logon {
+        flags: SESSION_FLAG_BINDING,
+        session: first.session().id,
+        ..Logon::new("alice", "Passw0rd!")
+    };
+    assert_eq!(second.logon(&bind).unwrap().status(), NtStatus::SUCCESS);
+    second.session().sign = false;
+    assert_eq!(echo(&mut second).unwrap().status(), NtStatus::SUCCESS);
+    first.wire.hang_up();
+    s.server.reconfigure(|config| {
+        config.policy = Arc::new(countersign_policy::Effective::of(required()));
+    });
+    let now = countersign_testkit::memory::times(&s.server.host);
+    let outcome = second.wire.connection.apply_policy(now);
+    assert_eq!((outcome.satisfied, outcome.ended), (0, 1));
+}
+
+#[test]
+fn what_a_live_session_does_is_told_once() {
+    let s = Subject::new(optional());
+    let notes = Arc::new(Notes::default());
+    s.server.server.observe(Arc::clone(&notes) as _);
+    let mut c = s.alice(0x210);
+    c.session().sign = false;
+    assert_eq!(echo(&mut c).unwrap().status(), NtStatus::SUCCESS);
+    let tell = |takes: bool| {
+        let mut told: Vec<Progress> = Vec::new();
+        let all = s.server.server.registry.tell_progress(|progress| {
+            told.push(progress);
+            takes
+        });
+        assert_eq!(all, takes || told.is_empty());
+        told
+    };
+    let first = tell(false);
+    assert!(first[0].seen.clear && first[0].received > 0 && first[0].sent > 0);
+    assert_eq!(tell(true), first, "what was not taken is told again");
+    assert_eq!(tell(true), [], "nothing happened since");
+    assert_eq!(echo(&mut c).unwrap().status(), NtStatus::SUCCESS);
+    let second = tell(true);
+    assert!(!second[0].seen.clear, "that is known");
+    assert!(second[0].received < first[0].received);
+    let (received, sent) = s.server.server.registry.list()[0].bytes();
+    assert_eq!(received, first[0].received + second[0].received);
+    assert_eq!(sent, first[0].sent + second[0].sent);
+    drop(c);
+    let told = notes.0.lock().unwrap().clone();
+    let wanted = "ended not-required clear=false bytes=false";
+    assert_eq!(told.last().map(String::as_str), Some(wanted));
 }

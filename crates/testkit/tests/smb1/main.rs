@@ -9,6 +9,7 @@
 mod captures;
 mod client;
 mod engine;
+mod exceptions;
 mod files;
 mod limits;
 mod sessions;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use clap::Args;
+use countersign_audit::time::rfc3339;
 use countersign_core::config::Dialect;
 use countersign_policy::explain::Outcome as Meeting;
 use countersign_policy::{Reason, Setting, Value};
@@ -169,7 +170,22 @@ fn session(arguments: &ExplainArguments, id: u64) -> Outcome {
         )
     })?;
     let servers = show::in_force(&arguments.place).unwrap_or_default();
-    let told = Told::of(&row, &servers);
+    let mut told = Told::of(&row, &servers);
+    for id in &row.exceptions {
+        let known = ExceptionStore::new(state.clone())
+            .load()
+            .map(|stored| stored.exceptions)
+            .unwrap_or_default();
+        let words = match known.iter().find(|entry| entry.exception.id == *id) {
+            Some(entry) => format!(
+                " It lives by exception {id}, until {}: {}.",
+                rfc3339(entry.exception.until),
+                entry.exception.reason
+            ),
+            None => format!(" It lives by exception {id}."),
+        };
+        told.text.push_str(&printable(&words));
+    }
     if arguments.json {
         return say_json(&json!({
             "outcome": told.outcome,

@@ -12,6 +12,8 @@ mod show;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use show::without_server;
+
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Subcommand};
 use countersign_policy::exchange::Item;

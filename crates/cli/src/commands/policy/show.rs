@@ -53,7 +53,7 @@ impl InForce {
 }
 
 /// What a server started now would have.
-pub(super) fn without_server(place: &Place) -> Result<Effective, String> {
+pub(crate) fn without_server(place: &Place) -> Result<Effective, String> {
     let (state, config) = place.state()?;
     let group = GroupPolicyStore::new(state.clone())
         .layers_of(&config)
