@@ -13,7 +13,7 @@ mod harness;
 use std::fs;
 
 use harness::client::{Client, smbclient};
-use harness::{Site, bad, good, json, until};
+use harness::{Server, Site, bad, good, json, until};
 
 fn comes(port: &str, dialect: &str, protection: &str) -> bool {
     let output = smbclient(
@@ -294,7 +294,14 @@ fn a_live_session_is_known_and_a_killed_server_leaves_what_it_knew() {
     let (server, port) = scene.start();
     let mut held = Client::start(&port, "SMB3_11", &["--client-protection", "off"]);
     assert!(held.works());
-    let ask = ["audit", "what-if", "server-always=enabled", "--json"];
+    let ask = [
+        "audit",
+        "what-if",
+        "server-always=enabled",
+        "--json",
+        "--config",
+        &scene.file,
+    ];
     let bytes = || {
         let answer = json(&good(scene.run(&ask)));
         let one = &answer["start_signing"][0];
@@ -622,7 +629,7 @@ fn the_client_tells_of_servers_that_cannot_sign_or_encrypt() {
     .unwrap();
     let password = client.path().join("password");
     fs::write(&password, "secret\n").unwrap();
-    let list = |dialect: &str, sign: &str| {
+    let list = |port: &str, dialect: &str, sign: &str| {
         let (config, password) = (harness::text(&file), harness::text(&password));
         let location = format!("smb://127.0.0.1:{port}/files");
         harness::run(&[
@@ -640,7 +647,7 @@ fn the_client_tells_of_servers_that_cannot_sign_or_encrypt() {
             dialect,
         ])
     };
-    let events = || -> Vec<u64> {
+    let events = || -> Vec<String> {
         let text = fs::read_to_string(client.path().join("state/events.jsonl"));
         text.unwrap_or_default()
             .lines()
@@ -648,16 +655,18 @@ fn the_client_tells_of_servers_that_cannot_sign_or_encrypt() {
                 let event = json(line);
                 assert_eq!(event["channel"], "Microsoft-Windows-SMBClient/Audit");
                 assert_eq!(event["server"], "127.0.0.1");
-                event["id"].as_u64().unwrap()
+                format!("{} {}", event["id"], event["event"].as_str().unwrap())
             })
             .collect()
     };
+    let signing = "31998 AuditServerDoesNotSupportSigning";
+    let encryption = "31999 AuditServerDoesNotSupportEncryption";
     fs::create_dir(client.path().join("state")).unwrap();
-    good(list("smb1", "offered"));
-    assert_eq!(events(), [31998]);
+    good(list(&port, "smb1", "offered"));
+    assert_eq!(events(), [signing]);
     // Every server of SMB 2 signs; encryption is told of when its switch is on.
-    good(list("2.1..3.1.1", "offered"));
-    assert_eq!(events(), [31998]);
+    good(list(&port, "2.1..3.1.1", "offered"));
+    assert_eq!(events(), [signing]);
     let on = [
         "policy",
         "set",
@@ -666,12 +675,20 @@ fn the_client_tells_of_servers_that_cannot_sign_or_encrypt() {
         &state,
     ];
     good(harness::run(&on));
-    good(list("2.1..3.1.1", "offered"));
-    assert_eq!(events(), [31998, 31999]);
+    good(list(&port, "2.1..3.1.1", "offered"));
+    assert_eq!(events(), [signing, encryption]);
     // A dialect that was not offered is not the server's fault.
-    good(list("2.1", "offered"));
-    assert_eq!(events(), [31998, 31999]);
-    // Where the client requires it, it gives up, and that is told of too.
-    bad(list("smb1", "required"), 1);
-    assert_eq!(events(), [31998, 31999, 31998]);
+    good(list(&port, "2.1", "offered"));
+    assert_eq!(events(), [signing, encryption]);
+    // A guest cannot sign: who must gives up, and that is told of too.
+    let guests = Site::new(
+        "[policy]\nserver-always = \"disabled\"\n[authentication]\n\
+         guest = \"unknown-user\"\n",
+    );
+    let running = Server::start(&["serve", "--config", &guests.file, "--user", "eve:other"]);
+    bad(list(&running.port(), "3.1.1", "required"), 1);
+    assert_eq!(
+        events(),
+        [signing, encryption, "null AuditInsecureGuestLogon"]
+    );
 }

@@ -56,6 +56,9 @@ pub struct Made {
     pub server: ServerConfig,
     /// There is nobody who could log on.
     pub deserted: bool,
+    /// The files as they were before they were read: what changes while they are read is
+    /// seen the next time.
+    pub(crate) stamps: Stamps,
 }
 
 impl Sources {
@@ -92,7 +95,12 @@ impl Sources {
     /// # Errors
     /// What is wrong with which source.
     pub fn make(&mut self) -> Result<Made, ConfigError> {
+        let of_config = self.flags.config.as_deref().and_then(Stamp::of);
         let config = read(&self.flags)?;
+        let stamps = Stamps {
+            config: of_config,
+            ..stamps(self, &config)
+        };
         let other = |error: String| ConfigError::Other(error);
         let file = users::load(&self.user_file(&config)).map_err(|e| other(e.to_string()))?;
         let users = users::together(file, &config.user, &self.flags.users)
@@ -121,6 +129,7 @@ impl Sources {
             config,
             server,
             deserted,
+            stamps,
         })
     }
 
@@ -275,13 +284,12 @@ pub struct Control {
 
 impl Control {
     /// Takes over a server that was started with `made`.
-    pub fn new(
+    pub(crate) fn new(
         shell: Arc<Shell>,
         sources: Sources,
-        made_of: Config,
+        (made_of, stamps): (Config, Stamps),
         auditor: Arc<Auditor>,
     ) -> Arc<Self> {
-        let stamps = stamps(&sources, &made_of);
         let told = sources.standing(&made_of, &shell.server().config.load());
         let (_, number) = sources.local_cause(0);
         Arc::new(Self {
@@ -349,7 +357,7 @@ impl Control {
             tracing::error!("configuration refused, the old one stays in force: {error}");
             return Err(ConfigError::Other(error));
         }
-        in_force.stamps = stamps(&in_force.sources, &made.config);
+        in_force.stamps = made.stamps;
         in_force.config = made.config;
         let local = in_force.sources.audit_policy(&in_force.config);
         self.auditor

@@ -55,6 +55,7 @@ impl Running {
             config,
             server,
             deserted,
+            stamps,
         } = made;
         if deserted {
             tracing::warn!("there are no users: nobody can log on (`countersign user add`)");
@@ -90,7 +91,12 @@ impl Running {
         }
         let shell = Arc::new(shell);
         let socket = AdminSocket::bind(&sources.state).map_err(|error| other(error.to_string()))?;
-        let control = Control::new(Arc::clone(&shell), sources, config, Arc::clone(&auditor));
+        let control = Control::new(
+            Arc::clone(&shell),
+            sources,
+            (config, stamps),
+            Arc::clone(&auditor),
+        );
         let mut tasks = vec![
             tokio::spawn(socket.serve(Arc::clone(&control))),
             tokio::spawn(watch(Arc::clone(&control))),

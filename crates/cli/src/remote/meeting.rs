@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_audit::{ClientSwitches, ServerSeen, Sink, SinkConfig, client_events};
-use countersign_client::{Connection, Encryption, Error, Identity, Reason};
+use countersign_client::{CloseReason, Connection, Encryption, Error, Identity, Reason};
 use countersign_core::config::Dialect;
 use countersign_server::audit::{client_switches, local_policy, sinks};
 use countersign_server::config::{Config, Word as _};
@@ -79,8 +79,8 @@ impl Meetings {
                         | Reason::NoKeyUnderRequired
                 )
             ),
-            can_encrypt: !(self.asked_to_encrypt && is_lack_of_encryption(error)),
-            guest: reason == Some(Reason::GuestUnderRequired),
+            can_encrypt: !(self.asked_to_encrypt && is_about(error, "cannot encrypt")),
+            guest: reason == Some(Reason::GuestUnderRequired) || is_about(error, "guest"),
             failure: Some(error.to_string()),
         });
     }
@@ -98,8 +98,7 @@ impl Meetings {
     }
 }
 
-/// Encryption was demanded, and the server has none.
-fn is_lack_of_encryption(error: &Error) -> bool {
-    use countersign_client::CloseReason;
-    matches!(error.close_reason(), Some(CloseReason::Incompatible(text)) if text.contains("encrypt"))
+/// The client gave up because of what the server lacks or did, in the engine's words.
+fn is_about(error: &Error, word: &str) -> bool {
+    matches!(error.close_reason(), Some(CloseReason::Incompatible(text)) if text.contains(word))
 }

@@ -191,7 +191,8 @@ fn read_only_holds_for_every_command_that_changes_something() {
             "file"
         };
         let words = NtCreateAndxWords {
-            desired_access: 0x1,
+            // What goes when it is closed must be asked for with DELETE.
+            desired_access: if options == 0 { 0x1 } else { 0x0001_0001 },
             create_disposition: disposition,
             create_options: options,
             ..create_words()

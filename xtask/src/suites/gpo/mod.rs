@@ -66,10 +66,13 @@ pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
     tally.check("samba-tool finds the same objects", scene.samba_tool());
     tally.check("net ads gpo list finds the same objects", scene.net_ads());
     tally.check("several refreshes at once", scene.at_once());
+    tally.check("an object forbids exceptions", scene.exceptions_forbidden());
     tally.check(
         "a change reaches the next connection",
         scene.change(&server),
     );
+    // It was there while unsigned clients were refused.
+    let _ = std::fs::remove_file(scene.state.join("exceptions.json"));
     tally.check("blocked inheritance", scene.blocked());
     tally.check("removed objects are undone", scene.undone());
     content::run(tally, &scene, &server);
@@ -286,6 +289,42 @@ impl Scene<'_> {
             Ok(())
         } else {
             Err(format!("considered {fates:?}"))
+        }
+    }
+
+    /// None can be added; one that is in the store all the same has no effect: with it
+    /// unsigned clients are refused in the next check.
+    fn exceptions_forbidden(&self) -> Res<()> {
+        let add = [
+            "exception",
+            "add",
+            "--client",
+            "127.0.0.1",
+            "--until",
+            "2999-01-01",
+            "--reason",
+            "x",
+        ];
+        match self.countersign(&add) {
+            Err(why) if why.contains("allow = false") && why.contains("Group Policy") => {}
+            other => return Err(format!("{other:?}")),
+        }
+        let store = serde_json::json!({"exceptions": [{
+            "exception": {
+                "id": "1", "client": "0.0.0.0/0", "until": u32::MAX, "reason": "x",
+            },
+            "by": "x",
+            "at": 0,
+        }]});
+        std::fs::write(self.state.join("exceptions.json"), store.to_string())
+            .map_err(|e| e.to_string())?;
+        // The server looks at its files four times a second.
+        std::thread::sleep(Duration::from_millis(600));
+        let list = self.json(&["exception", "list", "--json"])?;
+        if list["exceptions"][0]["in_force"] == true {
+            Ok(())
+        } else {
+            Err(format!("{list}"))
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn history(place: &Place, json: bool) -> Outcome {
     let effect = |at: u64| -> String {
         let of_change: Vec<String> = effects
             .iter()
-            .filter(|one| one.at == at && one.cause == "local policy")
+            .filter(|one| one.at == at && one.cause.contains("local policy"))
             .map(|one| {
                 let first = one
                     .first_connection_ms
