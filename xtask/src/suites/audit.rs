@@ -58,7 +58,7 @@ const VISITORS: &[Visitor] = &[
     visitor("py202", How::Python("pysmb", "smb", "2.0.2")),
     visitor(
         "evil",
-        How::Smbclient("SMB3_11", "sign", &["--netbios-name", EVIL]),
+        How::Smbclient("SMB3_11", "sign", &["-n", EVIL]),
     ),
 ];
 
@@ -83,7 +83,7 @@ const CHANGES: &[(&str, &str)] = &[
 const ALWAYS: &str = "server-always=enabled";
 
 /// A machine's name that would be a formula, markup, a new cell and a terminal's command.
-const EVIL: &str = "=<b>&x\t\u{9b}2J";
+const EVIL: &str = "=<b>&\u{1b}[2J";
 
 /// The configuration with one change.
 fn configuration(folder: &Path, change: &str) -> String {
