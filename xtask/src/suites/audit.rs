@@ -56,10 +56,7 @@ const VISITORS: &[Visitor] = &[
     visitor("imp311", How::Python("impacket", "impacket", "3.1.1")),
     visitor("pynt1", How::Python("pysmb", "smb", "NT1")),
     visitor("py202", How::Python("pysmb", "smb", "2.0.2")),
-    visitor(
-        "evil",
-        How::Smbclient("SMB3_11", "sign", &["-n", EVIL]),
-    ),
+    visitor("evil", How::Smbclient("SMB3_11", "sign", &["-n", EVIL])),
 ];
 
 const fn visitor(account: &'static str, how: How) -> Visitor {

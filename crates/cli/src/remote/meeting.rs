@@ -20,6 +20,8 @@ pub(super) struct Meetings {
     sinks: SinkConfig,
     /// Encryption was asked for, in a dialect that has it.
     asked_to_encrypt: bool,
+    /// Who logs on.
+    user: String,
     told: Arc<AtomicBool>,
 }
 
@@ -27,8 +29,8 @@ impl Meetings {
     pub(super) fn new(
         state: &State,
         config: &Config,
-        encryption: Encryption,
-        highest: Dialect,
+        (encryption, highest): (Encryption, Dialect),
+        user: &str,
     ) -> Self {
         let sinks = if config.audit.enabled {
             sinks(&config.audit, state)
@@ -45,16 +47,18 @@ impl Meetings {
             switches,
             sinks,
             asked_to_encrypt: encryption != Encryption::Off && highest >= Dialect::Smb300,
+            // `NAME%PASSWORD` is written by some.
+            user: user.split('%').next().unwrap_or_default().to_owned(),
             told: Arc::default(),
         }
     }
 
     /// A connection was made.
-    pub(super) fn connected(&self, connection: &Connection, user: &str) {
+    pub(super) fn connected(&self, connection: &Connection) {
         let info = connection.info();
         self.tell(&ServerSeen {
             server: info.server,
-            user: user.to_owned(),
+            user: self.user.clone(),
             dialect: info.dialect.word().to_owned(),
             // Every implementation of SMB 2 and 3 can sign.
             can_sign: info.dialect != Dialect::Smb1 || info.server_signing.enabled || info.signed,
@@ -65,11 +69,11 @@ impl Meetings {
     }
 
     /// The client gave up. Only what the server could not do is told of.
-    pub(super) fn failed(&self, server: &str, user: &str, error: &Error) {
+    pub(super) fn failed(&self, server: &str, error: &Error) {
         let reason = error.policy_reason();
         self.tell(&ServerSeen {
             server: server.to_owned(),
-            user: user.to_owned(),
+            user: self.user.clone(),
             dialect: String::new(),
             can_sign: !matches!(
                 reason,

@@ -38,8 +38,8 @@ impl ConnectArguments {
         let mut all: Vec<(&Location, Prepared)> = Vec::new();
         for location in locations {
             let known = all.iter().find(|(one, _)| same_logon(one, location));
-            let client = known
-                .map(|(_, prepared)| (prepared.client.clone(), prepared.meetings.clone()));
+            let client =
+                known.map(|(_, prepared)| (prepared.client.clone(), prepared.meetings.clone()));
             let open = all
                 .iter()
                 .find(|(one, _)| same_logon(one, location) && one.share == location.share)
