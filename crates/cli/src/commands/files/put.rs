@@ -48,7 +48,7 @@ pub(crate) fn run(arguments: &PutArguments) -> Outcome {
     }
     let stream = sources.iter().any(|source| source == "-");
     if stream {
-        arguments.from_standard_input(sources.len());
+        arguments.only_a_stream(sources.len());
     }
     let begin = Instant::now();
     let copying = &arguments.copying;
@@ -72,7 +72,7 @@ pub(crate) fn run(arguments: &PutArguments) -> Outcome {
 
 impl PutArguments {
     /// What has no meaning there is not passed over in silence.
-    fn from_standard_input(&self, sources: usize) {
+    fn only_a_stream(&self, sources: usize) {
         let without = [
             (sources > 1, "another source"),
             (self.existing.resume, "--resume"),
