@@ -195,6 +195,10 @@ impl<R: Read> CaptureReader<R> {
                 "neither pcap nor pcapng"
             }));
         }
+        // Recognising it was the first record.
+        if read == 0 && self.records <= 1 && matches!(self.format, Format::PcapNg { .. }) {
+            return Err(CaptureError::Format("cut off in its first block"));
+        }
         Ok(read > 0)
     }
 
@@ -506,6 +510,17 @@ mod tests {
         assert!(matches!(all(b"", 9), Err(CaptureError::Format(_))));
         assert!(matches!(all(b"ab", 9), Err(CaptureError::Format(_))));
         assert!(matches!(all(&[7; 100], 9), Err(CaptureError::Format(_))));
+        let start = [
+            &[10, 13, 13, 10, 28, 0, 0, 0][..],
+            &[0x4D, 0x3C, 0x2B, 0x1A],
+        ]
+        .concat();
+        for cut in 4..=start.len() {
+            assert!(matches!(
+                all(&start[..cut], 9),
+                Err(CaptureError::Format(_))
+            ));
+        }
         let mut long = pcap_of(false, 0xA1B2_C3D4, 0, &[b"x"]);
         long[32..36].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(matches!(all(&long, 9), Err(CaptureError::Record { .. })));

@@ -84,6 +84,7 @@ pub struct Verifier {
     unknown_links: BTreeMap<u32, u64>,
     started: u32,
     packets: u64,
+    packets_cut: u64,
     swept: u64,
     bytes_since: usize,
     cut: bool,
@@ -109,6 +110,7 @@ impl Verifier {
             unknown_links: BTreeMap::new(),
             started: 0,
             packets: 0,
+            packets_cut: 0,
             swept: 0,
             bytes_since: 0,
             cut: false,
@@ -148,6 +150,7 @@ impl Verifier {
     }
 
     fn segment(&mut self, number: u64, segment: &Segment<'_>) {
+        self.packets_cut += u64::from(segment.cut > 0);
         let ends = if segment.from <= segment.to {
             (segment.from, segment.to)
         } else {
@@ -314,6 +317,7 @@ impl Verifier {
             unknown_links: self.unknown_links,
             datagrams_incomplete: self.reassembly.incomplete(),
             packets: self.packets,
+            packets_cut: self.packets_cut,
             cut: self.cut,
         }
     }

@@ -151,12 +151,15 @@ fn try_account(
     })
 }
 
+/// Session key and the response behind it: the parts of a MAC key.
+pub(crate) type MacParts = (Secret, Vec<u8>);
+
 /// A logon without extended security: how, and the parts of MAC keys it may have
-/// made (session key and the response behind it), likeliest first.
+/// made, likeliest first.
 pub(crate) fn classic(
     secrets: &Secrets,
     responses: &Responses<'_>,
-) -> Result<(&'static str, Vec<(Secret, Vec<u8>)>), NoKey> {
+) -> Result<(&'static str, Vec<MacParts>), NoKey> {
     let proven = prove(secrets, responses, NegotiateFlags::empty())?;
     let alone = responses.nt.len() < V1_LENGTH;
     let response = if alone { responses.lm } else { responses.nt };

@@ -197,6 +197,8 @@ pub struct Report {
     pub datagrams_incomplete: u64,
     /// Packets in the capture.
     pub packets: u64,
+    /// TCP packets that the snapshot length cut off.
+    pub packets_cut: u64,
     /// The capture ends inside a record.
     pub cut: bool,
 }

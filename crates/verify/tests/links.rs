@@ -271,6 +271,7 @@ fn a_short_snapshot_is_told_and_nothing_is_bad() {
             let r = report(&pcap(101, 0xA1B2_C3D4, all.iter().cloned(), snap));
             let long = all.iter().filter(|p| p.len() > snap).count() as u64;
             let told: u64 = r.connections.iter().map(|c| c.cut).sum();
+            assert_eq!(r.packets_cut, long, "{name} {snap}");
             if !r.connections.is_empty() {
                 assert_eq!(told, long, "{name} {snap}");
             }

@@ -67,6 +67,13 @@ fn notes(report: &Report) -> Vec<String> {
     if report.cut {
         out.push("the capture ends inside a packet".to_owned());
     }
+    if report.packets_cut > 0 {
+        out.push(format!(
+            "{} TCP packets were cut when they were captured, and what was in them is not \
+             checked: capture whole packets (-s 0)",
+            report.packets_cut
+        ));
+    }
     for (link, count) in &report.unknown_links {
         out.push(format!(
             "{count} packets are of link type {link}, which is not read"
@@ -104,13 +111,6 @@ fn connection_notes(connection: &ConnectionSummary) -> Vec<String> {
     let mut notes = Vec::new();
     if !connection.from_start {
         notes.push("its start is not in the capture".to_owned());
-    }
-    if connection.cut > 0 {
-        notes.push(format!(
-            "{} packets were cut when they were captured, and what was in them is not \
-             checked: capture whole packets (-s 0)",
-            connection.cut
-        ));
     }
     if client + server > 0 {
         notes.push(format!(
