@@ -341,7 +341,7 @@ impl Site<'_> {
             return Ok(());
         };
         let script = "import csv, html.parser, io, sys\n\
-             kind, text = sys.argv[1], sys.stdin.buffer.read().decode()\n\
+             kind, text = sys.argv[1], open(sys.argv[2], newline='').read()\n\
              assert '\\x1b' not in text, 'escape'\n\
              tags, data = set(), []\n\
              class P(html.parser.HTMLParser):\n\
@@ -362,8 +362,7 @@ impl Site<'_> {
             let file = self.folder.join(format!("report.{format}"));
             std::fs::write(&file, text).map_err(|e| e.to_string())?;
             let mut c = command(python, &["-c", script, format]);
-            let input = std::fs::File::open(&file).map_err(|e| e.to_string())?;
-            c.stdin(input);
+            c.arg(&file);
             let out = run_program(c, LIMIT)?;
             if !out.ok() {
                 return Err(format!("{format}: {}", out.tail()));
@@ -428,7 +427,13 @@ impl Site<'_> {
         if !lost.is_empty() {
             return Err(format!("said to start signing, but turned away: {lost:?}"));
         }
-        let protected = self.protected(begun)?;
+        // The way in which a peer comes is the same encrypted or not: its record has both.
+        let how_now: &[&str] = if change.starts_with("encryption") {
+            &["encrypted", "sometimes"]
+        } else {
+            &["encrypted", "signed"]
+        };
+        let protected = self.protected(begun, how_now)?;
         let in_clear: Vec<&String> = signing.difference(&protected).collect();
         if !in_clear.is_empty() {
             return Err(format!("said to start signing, but did not: {in_clear:?}"));
@@ -437,8 +442,8 @@ impl Site<'_> {
         Ok(())
     }
 
-    /// The accounts whose sessions since then were signed or encrypted.
-    fn protected(&self, begun: Instant) -> Res<BTreeSet<String>> {
+    /// The accounts whose sessions since then were protected in one of these ways.
+    fn protected(&self, begun: Instant, ways: &[&str]) -> Res<BTreeSet<String>> {
         let since = format!("{}s", begun.elapsed().as_secs() + 1);
         let report = ["audit", "report", "--format", "json", "--since", &since];
         let report = self.json(&report)?;
@@ -448,7 +453,7 @@ impl Site<'_> {
             .flatten()
             .filter(|peer| {
                 let how = peer.get("protection").and_then(Value::as_str);
-                matches!(how, Some("signed" | "encrypted"))
+                how.is_some_and(|how| ways.contains(&how))
             })
             .filter_map(|peer| peer.get("user")?.as_str()?.rsplit('\\').next())
             .map(str::to_owned)
