@@ -21,6 +21,8 @@ use crate::workspace;
 const LIMIT: Duration = Duration::from_secs(60);
 /// Verified, bad, unsigned.
 type Counts = [u64; 3];
+/// Name, arguments, exit status, what the last line has and what standard error.
+type Case<'a> = (&'a str, Vec<&'a str>, i32, Option<&'a str>, &'a str);
 
 pub(crate) fn run(tally: &mut Tally, context: &Context) -> Res<()> {
     tally.suite("verify");
@@ -159,7 +161,7 @@ impl Place<'_> {
         let folder = self.folder.display().to_string();
         let bad = capture("smb311-badsig.pcapng");
         let user = ["--user", "alice:Passw0rd!"];
-        let cases: [(&str, Vec<&str>, i32, Option<&str>, &str); 18] = [
+        let cases: [Case<'_>; 18] = [
             ("right", vec![&good], 0, Some(", 0 bad, "), ""),
             ("bad", vec![&bad], 1, Some(", 1 bad, "), ""),
             ("good and bad", vec![&good, &bad], 1, Some(", 1 bad, "), ""),
