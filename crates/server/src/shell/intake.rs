@@ -7,11 +7,16 @@ use countersign_wire::nbss::{FrameError, FrameHeader, Framing, HEADER, PacketTyp
 const SMALL_READ: usize = 16 << 10;
 /// Less room than this is not worth a read.
 const LEAST_READ: usize = 512;
+/// After a packet of such a length the next is read to room of its own at once:
+/// the writes of old dialects, of which the first bytes would have to be moved.
+const ALIKE: core::ops::RangeInclusive<usize> = 32 << 10..=160 << 10;
 
 /// What is read and is not a whole frame yet. Without memory while there is none.
 pub(super) struct Intake {
     framing: Framing,
     bytes: BytesMut,
+    /// Length of the last packet.
+    last: usize,
 }
 
 /// A whole packet.
@@ -27,6 +32,7 @@ impl Intake {
         Self {
             framing,
             bytes: BytesMut::new(),
+            last: 0,
         }
     }
 
@@ -45,7 +51,12 @@ impl Intake {
         if self.bytes.capacity().saturating_sub(self.bytes.len()) < missing.max(LEAST_READ) {
             // The rest of a large packet exactly, so that its memory is its own;
             // otherwise room for several small ones.
-            self.bytes.reserve(missing.max(SMALL_READ));
+            let next = if ALIKE.contains(&self.last) && self.bytes.is_empty() {
+                self.last
+            } else {
+                SMALL_READ
+            };
+            self.bytes.reserve(missing.max(next));
         }
         Ok(&mut self.bytes)
     }
@@ -58,7 +69,8 @@ impl Intake {
         if self.bytes.len() < whole(header) {
             return Ok(None);
         }
-        let mut body = self.bytes.split_to(whole(header));
+        self.last = whole(header);
+        let mut body = self.bytes.split_to(self.last);
         body.advance(HEADER);
         Ok(Some(Packet {
             kind: header.kind,
