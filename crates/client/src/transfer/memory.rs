@@ -61,6 +61,10 @@ struct Store {
     takes: Option<usize>,
     /// Writes that break.
     breaks: usize,
+    /// The write at 0 waits until so many others were made.
+    first_waits: usize,
+    /// Furthest beginning of a write before the one at 0 was done.
+    ahead: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -127,6 +131,16 @@ impl Memory {
 
     pub(super) fn break_writes(&self, times: usize) {
         self.store.lock().unwrap().breaks = times;
+    }
+
+    /// Has the write at 0 wait for `turns` turns.
+    pub(super) fn hold_first(&self, turns: usize) {
+        self.store.lock().unwrap().first_waits = turns;
+    }
+
+    /// Furthest beginning of a write before the one at 0 was done.
+    pub(super) fn ahead(&self) -> u64 {
+        self.store.lock().unwrap().ahead
     }
 
     pub(super) fn get(&self, path: &str) -> Option<Vec<u8>> {
@@ -342,7 +356,16 @@ impl RemoteFile for MemoryFile {
     async fn write_at(&self, offset: u64, bytes: Payload) -> Result<usize, MemoryError> {
         assert!(bytes.len() <= 1000);
         self.memory.turn(&self.key, bytes.len()).await?;
+        if offset == 0 {
+            while self.memory.store.lock().unwrap().first_waits > 0 {
+                self.memory.store.lock().unwrap().first_waits -= 1;
+                tokio::task::yield_now().await;
+            }
+        }
         let mut store = self.memory.store.lock().unwrap();
+        if store.first_waits > 0 {
+            store.ahead = store.ahead.max(offset);
+        }
         if store.breaks > 0 {
             store.breaks -= 1;
             return Err(MemoryError::Broken);

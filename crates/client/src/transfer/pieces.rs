@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_core::client::Payload;
 use futures_util::FutureExt;
-use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
@@ -148,7 +148,10 @@ pub(super) async fn up<F: RemoteFile>(
     let mut reader = Reader::start(source);
     // Up to where reading was asked for, and where the next write goes.
     let (mut asked, mut at) = (from, from);
-    let mut under_way = FuturesUnordered::new();
+    // A piece that is done keeps its room until those before it are done: how far a
+    // later one is ahead of one that is missing is bounded, which a resumed copy
+    // relies on.
+    let mut under_way = FuturesOrdered::new();
     loop {
         while asked < size && reader.waiting() < BLOCKS_AHEAD {
             let mut block = Vec::new();
@@ -176,18 +179,17 @@ pub(super) async fn up<F: RemoteFile>(
         }
         tokio::select! {
             biased;
-            Some(written) = under_way.next() => {
+            Some((written, permit)) = under_way.next() => {
                 let length: usize = written?;
+                drop::<OwnedSemaphorePermit>(permit);
                 tell(length as u64);
             }
             block = reader.next(), if reader.waiting() > 0 => {
                 for (data, permit) in block? {
                     let (file, again, offset) = (file.clone(), Arc::clone(&again), at);
                     at += data.len() as u64;
-                    under_way.push(async move {
-                        let written = write_piece(&file, offset, data, &again).await;
-                        drop(permit);
-                        written
+                    under_way.push_back(async move {
+                        (write_piece(&file, offset, data, &again).await, permit)
                     });
                 }
             }

@@ -754,6 +754,23 @@ async fn a_hole_in_an_interrupted_upload_is_filled() {
 }
 
 #[tokio::test]
+async fn no_piece_runs_far_ahead_of_a_missing_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let data = content(50_000, 7);
+    let source = folder.path().join("big");
+    fs::write(&source, &data).unwrap();
+    memory.hold_first(2000);
+    let options = narrow();
+    let report = go(&memory, Direction::Up, vec![item("big", &source)], &options).await;
+    assert!(report.complete(), "{:?}", report.failures);
+    assert_eq!(memory.get("big").unwrap(), data);
+    // Others were written meanwhile, but not beyond what may be under way.
+    let window = options.window as u64;
+    assert!((1..=window).contains(&memory.ahead()), "{}", memory.ahead());
+}
+
+#[tokio::test]
 async fn what_a_filter_leaves_out_is_not_removed_with_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let memory = Memory::default();
