@@ -256,7 +256,7 @@ async fn silent_and_senseless_servers_are_given_up() {
     let address = gone.local_addr().unwrap();
     drop(gone);
     let refused = client.connect(&address.to_string()).await.err().unwrap();
-    assert_eq!(refused.kind(), ErrorKind::Disconnected, "{refused}");
+    assert_eq!(refused.kind(), ErrorKind::Unreachable, "{refused}");
 }
 
 #[tokio::test]

@@ -19,14 +19,19 @@ pub(crate) const MAX_TAIL: usize = 16;
 const NOT_SEARCHED: &str =
     "not looked into: the work that may go into causes is used up by the failures before";
 
+/// How often [`restore`] tries a message of this length.
+fn tries(length: usize) -> u64 {
+    let each = match length {
+        0..=MAX_BYTES => 8 + 255,
+        ..=MAX_BITS => 8,
+        _ => 0,
+    };
+    length as u64 * each
+}
+
 /// What changing every bit, and every byte, of a message costs.
 fn restoring(length: usize) -> u64 {
-    let length = length as u64;
-    match usize::try_from(length) {
-        Ok(l) if l <= MAX_BYTES => length * length * 263,
-        Ok(l) if l <= MAX_BITS => length * length * 8,
-        _ => 0,
-    }
+    tries(length).saturating_mul(length as u64)
 }
 
 /// Bits in which two signatures differ.

@@ -38,6 +38,8 @@ pub(crate) struct Channel {
     /// none if they are long.
     pub(crate) chain: Vec<Bytes>,
     pub(crate) verified: u64,
+    /// How often a fault in the exchange itself was looked for.
+    pub(crate) exchange_searches: u8,
 }
 
 /// A session of either protocol.
@@ -273,6 +275,7 @@ mod tests {
                 session_key: Zeroizing::new(vec![1; 16]),
                 chain: vec![Bytes::from(vec![0; 2 * MAX_CHAIN_BYTES])],
                 verified: 0,
+                exchange_searches: 0,
             });
             assert!(session.channels.len() <= MAX_CHANNELS);
         }

@@ -290,6 +290,7 @@ impl Smb2 {
             session_key,
             chain,
             verified: 0,
+            exchange_searches: 0,
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use countersign_crypto::SigningAlgorithm;
 use countersign_crypto::smb2::{PreauthHash, Sender, SessionKeys, SigningKey};
 
-use super::{MAX_OTHERS, MAX_TAIL, NOT_SEARCHED, distance, restore, restoring};
+use super::{MAX_OTHERS, MAX_TAIL, NOT_SEARCHED, distance, restore, restoring, tries};
 use crate::check::Smb2Check;
 use crate::fields::{le16, le64};
 use crate::report::{Cause, session_name};
@@ -17,6 +17,11 @@ const FIELD: core::ops::Range<usize> = 48..64;
 const MESSAGE_ID: core::ops::Range<usize> = 24..32;
 /// MessageIds before and after a message's own that are tried.
 pub(crate) const NEAR: u64 = 64;
+/// Messages of a channel for which a fault in the exchange is looked for: the first
+/// may have a fault of its own.
+const EXCHANGE_SEARCHES: u8 = 2;
+/// What deriving a key costs, in bytes that are hashed.
+const KEY_WORK: u64 = 2048;
 /// Bits of a signature that may differ for it to be the right one, changed.
 const FEW_BITS: u32 = 16;
 
@@ -84,21 +89,19 @@ fn cause(state: &mut State, check: &Smb2Check, m: &[u8]) -> (Cause, String) {
     {
         return found;
     }
-    let searching = state.spend(restoring(m.len()) + 2 * restoring(super::MAX_BYTES));
+    if let Some(found) = exchange(state, check, m) {
+        return found;
+    }
+    if state.spend(restoring(m.len()))
+        && let Some(change) = restore(m, FIELD, right)
+    {
+        return (Cause::Altered, change);
+    }
     let channel = state
         .sessions
         .get(check.session)
         .and_then(|s| s.channels.get(check.channel));
     let verified = channel.map_or(0, |c| c.verified);
-    if searching {
-        let channel = channel.filter(|c| verified == 0 && c.dialect >= 0x0311);
-        if let Some(found) = channel.and_then(|c| preauth(c, check, m)) {
-            return found;
-        }
-        if let Some(change) = restore(m, FIELD, right) {
-            return (Cause::Altered, change);
-        }
-    }
     if verified > 0 {
         let detail = "the key is right for other messages of the session: this one was changed \
                       after it was signed, or made without the key";
@@ -181,7 +184,36 @@ fn other_algorithm(state: &State, check: &Smb2Check, m: &[u8]) -> Option<(Cause,
             return Some((Cause::WrongKey, detail));
         }
     }
-    // 3.1.1 with fewer or more messages in the hash than belong there.
+    None
+}
+
+/// A fault in the exchange that made the key of a 3.1.1 channel, with which nothing
+/// verified yet. It is the same for all messages, so that it is not looked for again
+/// and again.
+fn exchange(state: &mut State, check: &Smb2Check, m: &[u8]) -> Option<(Cause, String)> {
+    let session = state.sessions.get_mut(check.session)?;
+    let channel = session.channels.get_mut(check.channel)?;
+    if channel.verified > 0
+        || channel.dialect < 0x0311
+        || channel.exchange_searches >= EXCHANGE_SEARCHES
+    {
+        return None;
+    }
+    channel.exchange_searches += 1;
+    let bytes: usize = channel.chain.iter().map(Bytes::len).sum();
+    let each = (bytes as u64).saturating_add(KEY_WORK);
+    let negotiation = channel.chain.iter().take(2).map(|m| tries(m.len()));
+    let tries = negotiation.fold(2 * channel.chain.len() as u64, u64::saturating_add);
+    if !state.spend(tries.saturating_mul(each)) {
+        return None;
+    }
+    let session = state.sessions.get(check.session)?;
+    let channel = session.channels.get(check.channel)?;
+    hashed(channel, check, m).or_else(|| preauth(channel, check, m))
+}
+
+/// 3.1.1 with fewer messages in the hash than belong there.
+fn hashed(channel: &Channel, check: &Smb2Check, m: &[u8]) -> Option<(Cause, String)> {
     for length in 0..channel.chain.len() {
         let hash = hash_of(channel.chain.iter().take(length));
         if verifies(channel, check, &hash, m) {
