@@ -23,7 +23,7 @@ const NOT_SEARCHED: &str =
 fn tries(length: usize) -> u64 {
     let each = match length {
         0..=MAX_BYTES => 8 + 255,
-        ..=MAX_BITS => 8,
+        _ if length <= MAX_BITS => 8,
         _ => 0,
     };
     length as u64 * each
