@@ -52,6 +52,9 @@ pub const JOBS: usize = 32;
 pub const WINDOW: usize = 8 << 20;
 /// Longest piece of a large file.
 pub const PIECE: usize = 1 << 20;
+/// Pieces of one upload under way: 4 MiB of the 64 KiB of old dialects, whose servers
+/// are slower with more.
+pub const PIECES: usize = 64;
 /// Bytes that the local disk reads or writes in one turn.
 pub const BLOCK: usize = 1 << 20;
 /// Blocks read from the local disk before they can be sent.

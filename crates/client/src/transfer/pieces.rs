@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::disk::{Reader, Sink, Writer, local, read_piece_at};
 use super::remote::{RemoteError, RemoteFile};
 use super::report::Cause;
-use super::{BLOCK, BLOCKS_AHEAD};
+use super::{BLOCK, BLOCKS_AHEAD, PIECES};
 use crate::tree::TRIES;
 
 pub(super) fn fault<E: std::error::Error + 'static>(error: tokio::task::JoinError) -> Cause<E> {
@@ -148,6 +148,8 @@ pub(super) async fn up<F: RemoteFile>(
     let mut reader = Reader::start(source);
     // Up to where reading was asked for, and where the next write goes.
     let (mut asked, mut at) = (from, from);
+    let mut done = from;
+    let most = PIECES.saturating_mul(piece) as u64;
     // A piece that is done keeps its room until those before it are done: how far a
     // later one is ahead of one that is missing is bounded, which a resumed copy
     // relies on.
@@ -156,7 +158,7 @@ pub(super) async fn up<F: RemoteFile>(
         while asked < size && reader.waiting() < BLOCKS_AHEAD {
             let mut block = Vec::new();
             let mut bytes = 0;
-            while asked < size && bytes < BLOCK {
+            while asked < size && bytes < BLOCK && asked - done < most {
                 let length = usize::try_from(size - asked).unwrap_or(piece).min(piece);
                 let idle = block.is_empty() && reader.waiting() == 0 && under_way.is_empty();
                 let permit = if idle {
@@ -182,6 +184,7 @@ pub(super) async fn up<F: RemoteFile>(
             Some((written, permit)) = under_way.next() => {
                 let length: usize = written?;
                 drop::<OwnedSemaphorePermit>(permit);
+                done += length as u64;
                 tell(length as u64);
             }
             block = reader.next(), if reader.waiting() > 0 => {
