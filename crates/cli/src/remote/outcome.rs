@@ -4,8 +4,8 @@ use std::fmt;
 use std::future::Future;
 
 use countersign_client::location::Location;
-use countersign_client::transfer::{Cause, Failure, NameError, Report, to_remote};
-use countersign_client::{Error, NtStatus};
+use countersign_client::transfer::{Cause, Failure, Found, NameError, Report, expand, to_remote};
+use countersign_client::{Error, NtStatus, Share};
 use serde_json::{Value as Json, json};
 
 use crate::Outcome;
@@ -162,6 +162,19 @@ impl Troubles {
     /// The value, if there is one.
     pub(crate) fn take<T>(&mut self, result: Result<T, Trouble>) -> Option<T> {
         result.map_err(|trouble| self.add(&trouble)).ok()
+    }
+
+    /// What a location names, wildcards expanded; that there is nothing is a trouble.
+    pub(crate) async fn expand(&mut self, share: &Share, location: &Location) -> Vec<Found> {
+        let found = expand(share, &location.path).await;
+        let found = found.map_err(|cause| Trouble::caused(location.to_string(), &cause));
+        let Some(found) = self.take(found) else {
+            return Vec::new();
+        };
+        if found.is_empty() {
+            self.add(&Trouble::nothing_fits(location));
+        }
+        found
     }
 
     /// Those of a walk or a transfer.

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use clap::Args;
 use countersign_client::Share;
 use countersign_client::location::Location;
-use countersign_client::transfer::{Found, Kind, expand, join, walk};
+use countersign_client::transfer::{Found, Kind, join, walk};
 use serde_json::json;
 
 use crate::Outcome;
 use crate::output::{end_with_reader, say, say_json};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{Trouble, Troubles, or_json, run as run_remote};
+use crate::remote::outcome::{Troubles, or_json, run as run_remote};
 use crate::remote::present::{shown, size};
 
 #[derive(Debug, Args)]
@@ -146,16 +146,7 @@ pub(crate) fn run(arguments: &DuArguments) -> Outcome {
                 let Some(share) = troubles.take(prepared.share().await) else {
                     continue;
                 };
-                let location = &prepared.location;
-                let found = expand(&share, &location.path).await;
-                let found = found.map_err(|cause| Trouble::caused(location.to_string(), &cause));
-                let Some(found) = troubles.take(found) else {
-                    continue;
-                };
-                if found.is_empty() {
-                    troubles.add(&Trouble::nothing_fits(location));
-                }
-                for one in found {
+                for one in troubles.expand(&share, &prepared.location).await {
                     arguments.one(&share, one, &mut rows, &mut troubles).await;
                 }
             }

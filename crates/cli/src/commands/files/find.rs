@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, ValueEnum};
 use countersign_client::glob::PathPattern;
 use countersign_client::location::Location;
-use countersign_client::transfer::{Entry, Failure, Found, Kind, expand, join, walk};
+use countersign_client::transfer::{Entry, Failure, Found, Kind, join, walk};
 use countersign_client::{Error, Share};
 use serde_json::{Value as Json, json};
 
 use crate::Outcome;
 use crate::output::{end_with_reader, say, say_json, write};
 use crate::remote::login::ConnectArguments;
-use crate::remote::outcome::{Trouble, Troubles, or_json, run as run_remote};
+use crate::remote::outcome::{Troubles, or_json, run as run_remote};
 use crate::remote::present::{entry_json, shown};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -177,16 +177,7 @@ pub(crate) fn run(arguments: &FindArguments) -> Outcome {
                 let Some(share) = troubles.take(prepared.share().await) else {
                     continue;
                 };
-                let location = &prepared.location;
-                let found = expand(&share, &location.path).await;
-                let found = found.map_err(|cause| Trouble::caused(location.to_string(), &cause));
-                let Some(found) = troubles.take(found) else {
-                    continue;
-                };
-                if found.is_empty() {
-                    troubles.add(&Trouble::nothing_fits(location));
-                }
-                for one in found {
+                for one in troubles.expand(&share, &prepared.location).await {
                     troubles.walk(&search.below(&share, one).await);
                 }
             }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use countersign_client::location::Location;
-use countersign_client::transfer::{Entry, Found, Kind, expand};
+use countersign_client::transfer::{Entry, Found, Kind};
 use countersign_client::{Error, Share};
 use serde_json::{Value as Json, json};
 
@@ -48,15 +48,7 @@ pub(crate) fn run(arguments: &StatArguments) -> Outcome {
                     rows.extend(troubles.take(row));
                     continue;
                 }
-                let found = expand(&share, &location.path).await;
-                let found = found.map_err(|cause| Trouble::caused(location.to_string(), &cause));
-                let Some(found) = troubles.take(found) else {
-                    continue;
-                };
-                if found.is_empty() {
-                    troubles.add(&Trouble::nothing_fits(location));
-                }
-                for one in found {
+                for one in troubles.expand(&share, location).await {
                     let row = file(&share, &one).await;
                     let row = row.map_err(|error| Trouble::at(shown(&one.path), &error));
                     rows.extend(troubles.take(row));
