@@ -771,6 +771,22 @@ async fn no_piece_runs_far_ahead_of_a_missing_one() {
 }
 
 #[tokio::test]
+async fn pieces_of_an_upload_under_way_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Memory::default();
+    let data = content(200_000, 3);
+    let source = folder.path().join("big");
+    fs::write(&source, &data).unwrap();
+    memory.hold_first(2000);
+    let options = Options::default();
+    let report = go(&memory, Direction::Up, vec![item("big", &source)], &options).await;
+    assert!(report.complete(), "{:?}", report.failures);
+    assert_eq!(memory.get("big").unwrap(), data);
+    // The window would take the whole file.
+    assert_eq!(memory.ahead(), (PIECES as u64 - 1) * 1000);
+}
+
+#[tokio::test]
 async fn what_a_filter_leaves_out_is_not_removed_with_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let memory = Memory::default();
