@@ -236,15 +236,14 @@ mod tests {
     use super::*;
     use crate::ntlm::verify::promises_mic;
 
-    /// The NTLMv2 blob of an answer to a CHALLENGE with these pairs.
-    fn blob(info: AvList) -> (Vec<u8>, Authenticate) {
+    /// The answer to a CHALLENGE with these pairs, `target` being the server asked for.
+    fn answer(info: AvList, target: Option<String>) -> (NtlmInitiated, Authenticate) {
         let who = NtlmCredentials {
             user: "alice".into(),
             domain: "D".into(),
             nt_hash: NtHash::from_password("Passw0rd!"),
             workstation: "W".into(),
         };
-        let target = Some("cifs/server".to_owned());
         let client = NtlmInitiator::new(who, NtlmInitiator::default_flags(), target).at([5; 8]);
         let challenge = Challenge {
             target_name: "S".into(),
@@ -259,6 +258,12 @@ mod tests {
         };
         let done = client.authenticate(&challenge.encode(), &random).unwrap();
         let message = Authenticate::decode(&done.token, done.flags()).unwrap();
+        (done, message)
+    }
+
+    /// The blob of the NTLMv2 response to a server that was named, and the message.
+    fn blob(info: AvList) -> (Vec<u8>, Authenticate) {
+        let (_, message) = answer(info, Some("cifs/server".to_owned()));
         (message.nt_response[16..].to_vec(), message)
     }
 
@@ -293,28 +298,9 @@ mod tests {
 
     #[test]
     fn a_timestamp_brings_a_mic_and_silences_lmv2() {
-        let who = NtlmCredentials {
-            user: "alice".into(),
-            domain: "D".into(),
-            nt_hash: NtHash::from_password("Passw0rd!"),
-            workstation: "W".into(),
-        };
-        let client = NtlmInitiator::new(who, NtlmInitiator::default_flags(), None);
         let mut info = AvList::default();
         info.push(av::TIMESTAMP, &[7; 8]);
-        let challenge = Challenge {
-            target_name: "S".into(),
-            flags: NtlmInitiator::default_flags(),
-            server_challenge: [1; 8],
-            target_info: info.finish(),
-            version: Some(VERSION),
-        };
-        let random = ClientRandom {
-            challenge: [2; 8],
-            session_key: Zeroizing::new([3; 16]),
-        };
-        let done = client.authenticate(&challenge.encode(), &random).unwrap();
-        let message = Authenticate::decode(&done.token, done.flags()).unwrap();
+        let (done, message) = answer(info, None);
         assert!(promises_mic(&message.nt_response));
         assert_ne!(message.mic, Some([0; 16]));
         assert_eq!(message.lm_response, [0; 24]);
