@@ -81,3 +81,66 @@ impl Intake {
 fn whole(header: FrameHeader) -> usize {
     HEADER.saturating_add(header.length)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn frame(length: u32) -> Vec<u8> {
+        let mut frame = length.to_be_bytes().to_vec();
+        frame.resize(HEADER + length as usize, 0xA5);
+        frame
+    }
+
+    /// What a socket that always has more gives, at most `cut` bytes a read: the
+    /// lengths of the frames, and how many reads it took.
+    fn feed(intake: &mut Intake, stream: &[u8], cut: usize) -> (Vec<u32>, usize) {
+        let (mut got, mut reads) = (Vec::new(), 0);
+        let mut rest = stream;
+        while !rest.is_empty() {
+            let room = intake.room(LIMIT).unwrap();
+            let most = room.capacity() - room.len();
+            assert!(most > 0);
+            let (now, later) = rest.split_at(most.min(cut).min(rest.len()));
+            room.extend_from_slice(now);
+            rest = later;
+            reads += 1;
+            while let Some(body) = intake.next(LIMIT).unwrap() {
+                assert!(body.iter().all(|b| *b == 0xA5));
+                got.push(u32::try_from(body.len()).unwrap());
+            }
+        }
+        (got, reads)
+    }
+
+    #[test]
+    fn frames_are_the_same_however_they_are_cut() {
+        let lengths = [0, 5, 70_000, 65_600, 65_600, 3, 300_000];
+        let stream: Vec<u8> = lengths.into_iter().flat_map(frame).collect();
+        for cut in [1, 3, 4096, 65_604, usize::MAX] {
+            let mut intake = Intake::new(Framing::Tcp);
+            assert_eq!(feed(&mut intake, &stream, cut).0, lengths);
+        }
+    }
+
+    #[test]
+    fn long_frames_come_several_in_a_read() {
+        let mut intake = Intake::new(Framing::Tcp);
+        let stream: Vec<u8> = (0..64).flat_map(|_| frame(65_600)).collect();
+        let (got, reads) = feed(&mut intake, &stream, usize::MAX);
+        assert_eq!(got.len(), 64);
+        assert!(reads <= 12, "{reads}");
+    }
+
+    #[test]
+    fn a_length_that_is_not_to_be_believed_gets_no_memory() {
+        let mut intake = Intake::new(Framing::Tcp);
+        let head = &frame(65_600)[..HEADER];
+        intake.room(LIMIT).unwrap().extend_from_slice(head);
+        let before = intake.bytes.capacity();
+        assert!(intake.room(1000).is_err() && intake.next(1000).is_err());
+        assert_eq!(intake.bytes.capacity(), before);
+    }
+}

@@ -180,4 +180,20 @@ mod tests {
         assert!(room.capacity() >= 0x80_0004);
         assert!(room.capacity() < 0x81_0000, "{}", room.capacity());
     }
+
+    #[test]
+    fn writes_of_old_dialects_are_read_to_where_they_stay() {
+        let mut intake = Intake::new(Framing::Tcp);
+        let mut write = vec![0, 1, 0, 0x40];
+        write.resize(HEADER + 0x1_0040, 7);
+        for next in [SMALL_READ, write.len(), write.len()] {
+            let room = intake.room(LIMIT).unwrap();
+            assert!(room.is_empty() && room.capacity() >= next);
+            room.extend_from_slice(&write);
+            assert!(intake.next(LIMIT).unwrap().is_some());
+        }
+        // One that is idle holds nothing.
+        intake.rest();
+        assert_eq!(intake.bytes.capacity(), 0);
+    }
 }
